@@ -1,0 +1,337 @@
+"""A real Kafka broker (KRaft, broker and controller in one process) in a temporary directory.
+
+    with Cluster() as cluster:
+        use(cluster.bootstrap)
+        cluster.kill()        # SIGKILL, as a fault test wants it
+        cluster.restart()     # same port, same data
+
+A cluster starts on free ports, is ready when it answers a request, and leaves nothing behind:
+neither after an exception or Ctrl-C (the context manager), nor when this process dies without
+cleaning up (the keeper). Several clusters may run beside each other.
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from cutover_app.lab.errors import LabError
+from cutover_app.lab.jars import KAFKA_VERSION, jars, java
+from cutover_app.lab.keeper import Keeper
+
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 20.0
+START_ATTEMPTS_MAX = 3
+LOG_TAIL_LINES = 25
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
+# Below the range from which systems take the ports of outgoing connections: none of these can
+# sit on a broker's port while the broker is down for a restart.
+_PORTS = range(15_000, 30_000)
+
+_JVM = (
+    "-Xms256m",
+    "-Xmx384m",
+    "-XX:+UseSerialGC",  # two cores and a small heap: G1's threads cost more than they give
+    "-XX:MaxDirectMemorySize=256m",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+)
+# Compiles less well but sooner; a broker is ready in half the time.
+QUICK_JVM = ("-XX:TieredStopAtLevel=1",)
+
+_LOG4J = """\
+status = ERROR
+appender.out.type = Console
+appender.out.name = OUT
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{HH:mm:ss.SSS} %-5p %c{1} %m%n
+rootLogger.level = WARN
+rootLogger.appenderRef.out.ref = OUT
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = INFO
+"""
+
+
+def broker_settings(directory: Path, port: int, controller_port: int) -> dict[str, str]:
+    """Return the settings of a broker that stands alone and starts and rebalances quickly."""
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(directory / "data"),
+        "auto.create.topics.enable": "false",
+        "num.partitions": "1",
+        "default.replication.factor": "1",
+        "min.insync.replicas": "1",
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "message.max.bytes": str(MESSAGE_BYTES_MAX),
+        "replica.fetch.max.bytes": str(MESSAGE_BYTES_MAX),
+        "socket.request.max.bytes": "104857600",
+        # Nothing expires by itself, however old the timestamps of a scenario are.
+        "log.retention.ms": "-1",
+        "log.message.timestamp.before.max.ms": str(2**63 - 1),
+        "log.message.timestamp.after.max.ms": str(2**63 - 1),
+        "log.cleaner.dedupe.buffer.size": "16777216",
+        # The defaults are for disks of a server: 10 MB of index are allocated per partition.
+        "log.index.size.max.bytes": "1048576",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        # A killed broker may come back only when its former session is over (9 s by default).
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "4000",
+        "controlled.shutdown.enable": "false",
+    }
+
+
+class Cluster:
+    """One broker: start, stop, kill, restart.
+
+    Args:
+        name: Shown in messages and in the directory's name.
+        version: A version for which pom.xml has a profile.
+        settings: Broker settings that are added or replace those of `broker_settings`.
+        jvm: Options added to the Java command line, such as `QUICK_JVM`.
+        parent: Folder in which the temporary directory is made.
+    """
+
+    def __init__(
+        self,
+        name: str = "kafka",
+        *,
+        version: str = KAFKA_VERSION,
+        settings: Mapping[str, str] | None = None,
+        jvm: Sequence[str] = (),
+        parent: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.port = 0
+        self._settings = dict(settings or {})
+        self._jvm = tuple(jvm)
+        self._parent = parent
+        self._directory: Path | None = None
+        self._keeper: Keeper | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._command: list[str] = []
+
+    def __repr__(self) -> str:
+        state = "running" if self.running else "stopped"
+        return f"<Cluster {self.name} {self.version} {self.bootstrap} {state}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def bootstrap(self) -> str:
+        """The address for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def directory(self) -> Path:
+        """The temporary directory: configuration, data, logs, and room for those who use it."""
+        if self._directory is None:
+            raise LabError(f"{self.name} was not started")
+        return self._directory
+
+    @property
+    def log(self) -> Path:
+        """The broker's log."""
+        return self.directory / "broker.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process, while it runs."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker's process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the broker on free ports and wait until it answers."""
+        runtime, folder = java(), jars(self.version)
+        self._directory = Path(tempfile.mkdtemp(prefix=f"cutover-{self.name}-", dir=self._parent))
+        self._keeper = Keeper(self._directory)
+        try:
+            self._prepare(runtime, folder)
+            self._start_on_free_ports()
+        except BaseException:
+            self.close()
+            raise
+
+    def stop(self) -> None:
+        """End the broker in good order (SIGTERM); its data stay until `close`."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._ended(self._process)
+
+    def kill(self) -> None:
+        """End the broker at once (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+            self._ended(self._process)
+
+    def pause(self) -> None:
+        """Halt the broker's process (SIGSTOP) until `resume`: alive, but silent."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a halted broker go on (SIGCONT)."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Start the broker again on the same ports and data, after `stop`, `kill` or a crash."""
+        if self.running:
+            self.stop()
+        self._launch()
+
+    def close(self) -> None:
+        """Stop everything and remove the directory."""
+        # Data are thrown away: there is nothing that an orderly shutdown would be good for.
+        with contextlib.suppress(OSError):
+            self.kill()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    def spawn(
+        self,
+        command: Sequence[str],
+        *,
+        log: IO[Any] | int | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start another process of the lab (a worker, a producer) that ends with the cluster."""
+        return self._kept().spawn(command, log=log, env=env, cwd=cwd)
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        """Return the last lines of the broker's log."""
+        if not self.log.exists():
+            return "(no log)"
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _kept(self) -> Keeper:
+        if self._keeper is None:
+            raise LabError(f"{self.name} was not started, or is closed")
+        return self._keeper
+
+    def _prepare(self, runtime: str, folder: Path) -> None:
+        (self.directory / "log4j2.properties").write_text(_LOG4J)
+        self._command = [
+            runtime,
+            *_JVM,
+            *self._jvm,
+            f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
+            "-cp",
+            str(folder / "*"),
+        ]
+
+    def _start_on_free_ports(self) -> None:
+        """Choose ports and start; another process may take a port in between, so try again."""
+        for attempt in range(1, START_ATTEMPTS_MAX + 1):
+            self.port, controller_port = _free_ports(2)
+            values = broker_settings(self.directory, self.port, controller_port) | self._settings
+            lines = "".join(f"{key}={value}\n" for key, value in values.items())
+            (self.directory / "server.properties").write_text(lines)
+            if attempt == 1:
+                self._format()
+            try:
+                self._launch()
+                return
+            except LabError:
+                if attempt == START_ATTEMPTS_MAX or "Address already in use" not in self.log_tail():
+                    raise
+
+    def _format(self) -> None:
+        identity = secrets.token_urlsafe(16)
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", identity]
+        tool += ["--config", str(self.directory / "server.properties")]
+        # Formatting is short: an optimising compiler would only be in the way.
+        command = [*self._command[:1], *QUICK_JVM, *self._command[1:], *tool]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"{self.name}: storage was not formatted:\n{done.stderr[-2000:]}")
+
+    def _launch(self) -> None:
+        command = [*self._command, "kafka.Kafka", str(self.directory / "server.properties")]
+        # Kafka's scripts set this variable for the garbage collector's log; nothing else is needed.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
+        with self.log.open("ab") as log:
+            self._process = self._kept().spawn(command, log=log, env=env, cwd=self.directory)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _answers(self.port):
+            if not self.running:
+                raise LabError(f"{self.name} ended while starting:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise LabError(f"{self.name} gave no answer in time:\n{self.log_tail()}")
+            time.sleep(0.05)
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._kept().forget(process)
+        self._process = None
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports on which nobody listens now, all different."""
+    found: set[int] = set()
+    for _ in range(1000):
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.add(port)
+        if len(found) == count:
+            return list(found)
+    raise LabError("no free port was found")
+
+
+def _answers(port: int) -> bool:
+    """Ask the broker for its API versions (the one request that every version answers)."""
+    # length, then api key 18, version 0, correlation id 1, client id "lab"
+    request = struct.pack(">ihhih3s", 13, 18, 0, 1, 3, b"lab")
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as link:
+            link.sendall(request)
+            return len(link.recv(8)) > 0
+    except OSError:
+        return False

@@ -1,0 +1,42 @@
+"""Fixtures that all tests share: one real Kafka for the whole run, started when first asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+
+import pytest
+
+from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.topics import create_topics_now
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses a broker, so that `-m "not kafka"` leaves them out."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Cluster]:
+    """Return a running broker. Tests share it, so each one uses topics of its own."""
+    with Cluster("tests") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def _topic_numbers() -> Iterator[int]:
+    return count(1)
+
+
+@pytest.fixture
+def topic(kafka: Cluster, _topic_numbers: Iterator[int]) -> Callable[..., str]:
+    """Return a function that creates a topic of its own name: `topic("orders", partitions=3)`."""
+
+    def create(
+        name: str = "topic", *, partitions: int = 1, configs: Mapping[str, str] | None = None
+    ) -> str:
+        unique = f"{name}-{next(_topic_numbers)}"
+        create_topics_now(kafka.bootstrap, {unique: partitions}, configs=configs)
+        return unique
+
+    return create
