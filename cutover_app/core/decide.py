@@ -1,0 +1,158 @@
+"""What the pairing of a key means: outcomes and findings (R6, R8).
+
+A pure function of a key row, its payloads and the books.
+
+A pair whose messages agree under the contract is a match. One that does not is a mismatch. A record that has no partner
+is missing or unknown, or a duplicate of one that has. Where the evidence has an edge (a range of a source that nobody
+can read any more), what would be missing, unknown or unequal near that edge is indeterminate: the partner may have
+been in there. Duplicates stay duplicates, because both copies were seen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cutover_app.core.books import Books
+from cutover_app.core.frames import LEGACY, REBUILT, Entry
+from cutover_app.core.pairing import Pairing, leftovers, pair
+from cutover_app.core.state import KeyRow, Rec, other
+from cutover_app.core.verdicts import DUPLICATE, INDETERMINATE, MATCH, MISMATCH, Finding
+
+Differ = Callable[[Entry, Entry], tuple[Finding, ...]]
+Load = Callable[[int, Rec], Entry]
+
+
+def _as_it_is(key: bytes) -> list[Any]:
+    return [key.decode("utf-8", "replace")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeTerms:
+    """What a judge needs to know of a contract. Times in milliseconds."""
+
+    contract: str
+    run: str
+    rules: str
+    partitions: int
+    """Partitions of intake."""
+    grace_ms: int
+    remember_ms: int
+    problems_ms: int
+    interval_ms: int
+    """Barrier interval."""
+    edge_ms: int
+    unique: bool
+    diff: Differ
+    """(expected, actual) -> findings; none is a match."""
+    matches: bool = False
+    """Whether matches are published too."""
+    tolerant: bool = False
+    """Whether equal digests are not enough for a match: some values travel beside the digest."""
+    shown_key: Callable[[bytes], list[Any]] = _as_it_is
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A pair and what it means."""
+
+    expected: Rec
+    actual: Rec
+    equal: bool
+    """Whether the digests are equal."""
+    outcome: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A record without partner; outcome None while it is too early to say."""
+
+    side: int
+    record: Rec
+    outcome: str | None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(slots=True)
+class Decision:
+    """The outcomes of one key."""
+
+    pairs: list[Paired] = field(default_factory=list)
+    singles: list[Single] = field(default_factory=list)
+    by_order: bool = False
+
+
+def decide(terms: JudgeTerms, books: Books, row: KeyRow, load: Load) -> Decision:
+    """Return the outcomes of a key; `load` makes the entry of a record, payload included."""
+    expected, actual = _in_order(books, row.expected), _in_order(books, row.actual)
+    differ = _Differ(terms.diff, load)
+    pairing = pair(expected, actual, terms.unique, lambda e, a: len(differ(e, a)))
+    decision = Decision(_decide_pairs(terms, books, row, pairing, differ), by_order=pairing.by_order)
+    for side, ordered in ((LEGACY, expected), (REBUILT, actual)):
+        for record, outcome in leftovers(pairing, side, ordered):
+            decision.singles.append(_single(terms, books, side, record, outcome))
+    return decision
+
+
+def _in_order(books: Books, records: list[Rec]) -> list[Rec]:
+    if len(records) < 2:
+        return records
+    return sorted(records, key=lambda record: (books.sources[record.source], record.offset, record.index))
+
+
+class _Differ:
+    """Compares two records at most once per decision."""
+
+    def __init__(self, diff: Differ, load: Load) -> None:
+        self._diff = diff
+        self._load = load
+        self._known: dict[tuple[int, int], tuple[Finding, ...]] = {}
+        self._entries: dict[int, Entry] = {}
+
+    def __call__(self, expected: Rec, actual: Rec) -> tuple[Finding, ...]:
+        both = (expected.position, actual.position)
+        findings = self._known.get(both)
+        if findings is None:
+            findings = self._known[both] = self._diff(self._entry(LEGACY, expected), self._entry(REBUILT, actual))
+        return findings
+
+    def _entry(self, side: int, record: Rec) -> Entry:
+        entry = self._entries.get(record.position)
+        if entry is None:
+            entry = self._entries[record.position] = self._load(side, record)
+        return entry
+
+
+def _decide_pairs(terms: JudgeTerms, books: Books, row: KeyRow, pairing: Pairing, differ: _Differ) -> list[Paired]:
+    pairs = []
+    near = bool(books.edges) and any(
+        _near_edge(terms, books, side, record) for side in (LEGACY, REBUILT) for record in row.of(side)
+    )
+    unequal = INDETERMINATE if near else MISMATCH
+    for expected, actual in pairing.equal:
+        findings = differ(expected, actual) if terms.tolerant else ()
+        pairs.append(Paired(expected, actual, True, unequal if findings else MATCH, findings))
+    for expected, actual in pairing.unequal:
+        findings = differ(expected, actual)
+        pairs.append(Paired(expected, actual, False, unequal if findings else MATCH, findings))
+    return pairs
+
+
+def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None) -> Single:
+    if outcome is None:
+        return Single(side, record, None)
+    finding = Finding(outcome)
+    if outcome == DUPLICATE:
+        if side == LEGACY:
+            finding = Finding(DUPLICATE, note="the same bytes again at another offset: the transport is suspected")
+    elif books.edges and _near_edge(terms, books, side, record):
+        outcome = INDETERMINATE
+    return Single(side, record, outcome, (finding,))
+
+
+def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:
+    """Tell whether a lost range of the other side may hold the partner of a record."""
+    opposite, stamp, width = other(side), record.timestamp, terms.edge_ms
+    return any(
+        edge.source.side == opposite and edge.from_ms - width <= stamp <= edge.to_ms + width for edge in books.edges
+    )

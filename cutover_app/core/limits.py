@@ -1,0 +1,47 @@
+"""Every limit of the core, by name and with its unit (rule R12: limits are stated).
+
+A limit that is reached is counted and shown, never silent. Settings of a contract that are limits themselves (the
+largest record, for one) live in the contract; these are constants because changing one changes verdicts, and with them
+a run.
+"""
+KEY_BYTES_MAX = 1024
+"""Bytes of a match key in its canonical form; a record with a longer one is `unkeyed`."""
+
+FINDINGS_MAX = 50
+"""Findings of one verdict; one more says how many were left out."""
+
+SHOWN_CHARS_MAX = 256
+"""Characters of one value, one reason or one key as shown in a verdict."""
+
+CLOSEST_MAX = 32
+"""Leftovers of one key, both sides together, that are paired closest first; above it by order (R6.2)."""
+
+FRAME_BYTES_MAX = 256 * 1024
+"""Bytes of entries after which a frame is cut; a larger single entry travels alone."""
+
+FRAME_ENTRIES_MAX = 1 << 20
+"""Entries of one frame: the low bits of an intake position."""
+
+RING_MAX = 1024
+"""Barriers whose judge time is remembered (R1.2); when full, the older half is thinned to every second one."""
+
+SENDERS_MAX = 256
+"""Stage-one senders whose arrivals are counted (R2); beyond it the one heard longest ago is dropped."""
+
+REJECTS_MAX = 256
+"""Undecodable positions per side that are remembered to explain a lonely partner (R11)."""
+
+LISTED_MAX = 8
+"""Undecodable positions listed in one verdict."""
+
+EDGES_MAX = 1024
+"""Lost ranges kept per intake partition (R8)."""
+
+IMBALANCES_MAX = 16
+"""Lines of evidence kept about books that do not balance (R2)."""
+
+BUCKET_KEYS_MAX = 4096
+"""Match keys in one bucket of the queue of what is to be forgotten (R7)."""
+
+SAMPLES_MAX = 5
+"""Verdict ids kept as samples of a family."""

@@ -1,0 +1,138 @@
+"""Which expected message belongs to which actual one: a pure function of the set of known records of a key (R6).
+
+Arrival order plays no part: both lists come sorted by (source, offset, index), and everything below follows from them,
+from which of them are closed, and from how far two messages differ. So live, replayed or after a crash, the same
+records give the same pairs.
+
+1. Equal digests are paired, in order.
+2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
+   (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
+   unique, open records take part too, because a partner with another value is a partner all the same.
+3. What is left then has no partner. It is judged once it is closed and no unpaired record of the other side that
+   stood in intake before the barrier that closed it is still open; else a wrong value that was published late, but in
+   time, would first be called missing. A duplicate need not wait for that.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cutover_app.core.frames import LEGACY
+from cutover_app.core.limits import CLOSEST_MAX
+from cutover_app.core.state import OPEN, Rec, position_of
+from cutover_app.core.verdicts import DUPLICATE, MISSING, UNKNOWN
+
+Distance = Callable[[Rec, Rec], int]
+
+
+@dataclass(slots=True)
+class Pairing:
+    """The pairs of a key, and what is left of both sides, in order."""
+
+    equal: list[tuple[Rec, Rec]] = field(default_factory=list)
+    unequal: list[tuple[Rec, Rec]] = field(default_factory=list)
+    expected: list[Rec] = field(default_factory=list)
+    actual: list[Rec] = field(default_factory=list)
+    by_order: bool = False
+    """Whether step 2 had too many leftovers to look for the closest."""
+
+
+def pair(expected: Sequence[Rec], actual: Sequence[Rec], unique: bool, distance: Distance) -> Pairing:
+    """Pair the records of one key; both sequences in order."""
+    pairing = Pairing()
+    _pair_equal(expected, actual, pairing)
+    if pairing.expected and pairing.actual:
+        _pair_closest(pairing, unique, distance)
+    return pairing
+
+
+def _pair_equal(expected: Sequence[Rec], actual: Sequence[Rec], pairing: Pairing) -> None:
+    waiting: defaultdict[bytes, deque[Rec]] = defaultdict(deque)
+    for record in actual:
+        waiting[record.digest].append(record)
+    for record in expected:
+        partners = waiting.get(record.digest)
+        if partners:
+            pairing.equal.append((record, partners.popleft()))
+        else:
+            pairing.expected.append(record)
+    left = {record.position for partners in waiting.values() for record in partners}
+    pairing.actual.extend(record for record in actual if record.position in left)
+
+
+def _pair_closest(pairing: Pairing, unique: bool, distance: Distance) -> None:
+    expected, actual = _candidates(pairing, unique)
+    if len(expected) + len(actual) > CLOSEST_MAX:
+        pairing.by_order = True
+        chosen = list(zip(expected, actual, strict=False))
+    else:
+        chosen = _closest(expected, actual, distance)
+    taken = {record.position for both in chosen for record in both}
+    pairing.unequal.extend(chosen)
+    pairing.expected = [record for record in pairing.expected if record.position not in taken]
+    pairing.actual = [record for record in pairing.actual if record.position not in taken]
+
+
+def _candidates(pairing: Pairing, unique: bool) -> tuple[list[Rec], list[Rec]]:
+    """Return what step 2 may pair: no repetitions of a paired record, and closed unless keys are unique."""
+    published = {record.digest for _, record in pairing.equal}
+    sent = {(record.raw, record.index) for record, _ in pairing.equal}
+    expected = [r for r in pairing.expected if (r.raw, r.index) not in sent and (unique or r.closed_at != OPEN)]
+    actual = [r for r in pairing.actual if r.digest not in published and (unique or r.closed_at != OPEN)]
+    return expected, actual
+
+
+def _closest(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
+    if len(expected) == len(actual) == 1:
+        return [(expected[0], actual[0])]
+    ranked = sorted((distance(e, a), i, j) for i, e in enumerate(expected) for j, a in enumerate(actual))
+    chosen: list[tuple[Rec, Rec]] = []
+    free_expected, free_actual = set(range(len(expected))), set(range(len(actual)))
+    for _, i, j in ranked:
+        if i in free_expected and j in free_actual:
+            free_expected.discard(i)
+            free_actual.discard(j)
+            chosen.append((expected[i], actual[j]))
+    return chosen
+
+
+def leftovers(pairing: Pairing, side: int, ordered: Sequence[Rec]) -> list[tuple[Rec, str | None]]:
+    """Return each leftover of a side with its outcome, None where it is not judged yet; `ordered` is the whole side."""
+    left, opposite = (pairing.expected, pairing.actual) if side == LEGACY else (pairing.actual, pairing.expected)
+    if not left:
+        return []
+    open_positions = [record.position for record in opposite if record.closed_at == OPEN]
+    first_open = min(open_positions, default=None)
+    repeats = _repeated_expected(pairing, ordered) if side == LEGACY else _repeated_actual(pairing)
+    alone = MISSING if side == LEGACY else UNKNOWN
+    return [(record, _outcome(record, first_open, record.position in repeats, alone)) for record in left]
+
+
+def _outcome(record: Rec, first_open: int | None, repeats: bool, alone: str) -> str | None:
+    if record.closed_at == OPEN:
+        return None
+    if repeats:
+        return DUPLICATE
+    if first_open is not None and first_open < position_of(record.closed_at):
+        return None
+    return alone
+
+
+def _repeated_expected(pairing: Pairing, ordered: Sequence[Rec]) -> set[int]:
+    """Return the leftovers that are another record's bytes again, as when MirrorMaker 2 re-sends after a crash."""
+    paired = defaultdict(set)
+    for record, _ in pairing.equal + pairing.unequal:
+        paired[record.raw, record.index].add(record.position)
+    seen: set[tuple[bytes, int]] = set()
+    before: set[int] = set()
+    for record in ordered:
+        if (record.raw, record.index) in seen:
+            before.add(record.position)
+        seen.add((record.raw, record.index))
+    return {r.position for r in pairing.expected if r.position in before or paired.get((r.raw, r.index))}
+
+
+def _repeated_actual(pairing: Pairing) -> set[int]:
+    """Return the leftovers whose message was published as part of a pair already."""
+    published = {record.digest for _, record in pairing.equal + pairing.unequal}
+    return {record.position for record in pairing.actual if record.digest in published}

@@ -1,0 +1,160 @@
+"""What the judge remembers, as rows: the records of a key, the payloads that may still be needed, books and families.
+
+All rows of one intake partition change together, in one checkpoint (R9); between checkpoints they live in memory.
+
+- A *key row* holds every known record of one match key, compactly: where it is, its digests, whether it is closed,
+  how it is tallied; and what has been published about it.
+- A *pending row* holds the payload of one record that has no equal partner. Its key is (side, intake position), so that
+  the rows of a side, in order, are the queue of what is to be closed (R1.1), without an index beside it.
+- A *bucket row* lists match keys that were first seen about the same time: the queue of what is to be forgotten (R7).
+
+Every encoded row starts with a version byte; a row of another version is an error, never guessed at.
+"""
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from cutover_app.core.frames import LEGACY, REBUILT
+
+ROW_VERSION: Final = b"\x01"
+
+PENDING: Final = 0
+PAIRED: Final = 1
+ALONE: Final = 2
+DUPLICATED: Final = 3
+REJECTED: Final = 4
+UNDETERMINED: Final = 5
+TALLIES: Final = ("pending", "paired", "alone", "duplicate", "rejected", "indeterminate")
+"""How a record is counted in the books; `alone` is missing on the legacy side and unknown on the rebuilt side."""
+
+OPEN: Final = -1
+
+
+class Rec(msgspec.Struct, array_like=True, gc=False):
+    """One known record of a key: an expected or an actual message without its payload."""
+
+    source: int
+    """Index into the books' list of sources."""
+    offset: int
+    index: int
+    timestamp: int
+    position: int
+    """Place in the intake partition: offset of the frame and place in the frame, in one number."""
+    judge_ms: int
+    """Judge time of the frame; grace runs from here."""
+    digest: bytes
+    raw: bytes
+    beside: bytes
+    closed_at: int = OPEN
+    """Intake offset of the barrier that closed it."""
+    tally: int = PENDING
+    stored: bool = True
+    """Whether its payload is kept."""
+
+
+class Published(msgspec.Struct, array_like=True):
+    """The newest revision published of one verdict id."""
+
+    side: int
+    source: int
+    offset: int
+    index: int
+    rev: int
+    outcome: str
+    fingerprint: bytes
+    families: list[tuple[str, str]]
+
+
+class KeyRow(msgspec.Struct, array_like=True):
+    """Everything known about one match key."""
+
+    expected: list[Rec]
+    actual: list[Rec]
+    published: list[Published]
+    last_ms: int
+    """Judge time of its newest record."""
+
+    def of(self, side: int) -> list[Rec]:
+        """Return the records of one side."""
+        return self.expected if side == LEGACY else self.actual
+
+
+class PendingRow(msgspec.Struct, array_like=True, gc=False):
+    """The payload of a record without an equal partner; the row's key is `pending_key`."""
+
+    key: bytes
+    judge_ms: int
+    payload: bytes
+
+
+class BucketRow(msgspec.Struct, array_like=True):
+    """Match keys first seen by this judge time."""
+
+    judge_ms: int
+    keys: list[bytes]
+
+
+class FamilyRow(msgspec.Struct, array_like=True):
+    """All findings of one kind and path in one intake partition; times are those of the source records."""
+
+    kind: str
+    path: str
+    total: int
+    open: int
+    """Verdicts whose newest revision has such a finding."""
+    first_ms: int
+    last_ms: int
+    samples: list[str]
+
+
+_Row = TypeVar("_Row")
+_encoder = msgspec.msgpack.Encoder()
+_decoders: dict[type, msgspec.msgpack.Decoder[Any]] = {}
+
+
+class RowError(ValueError):
+    """A stored row that this version cannot read."""
+
+
+def encode_row(row: object) -> bytes:
+    """Return the bytes of a row: the version byte, then msgpack."""
+    return ROW_VERSION + _encoder.encode(row)
+
+
+def decode_row(kind: type[_Row], data: bytes) -> _Row:
+    """Read a row; raises `RowError` where the version or the shape is another."""
+    if data[:1] != ROW_VERSION:
+        raise RowError(f"a {kind.__name__} of version {data[:1]!r}; this program reads {ROW_VERSION!r}")
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.msgpack.Decoder(kind)
+    try:
+        return decoder.decode(memoryview(data)[1:])  # type: ignore[no-any-return]
+    except msgspec.DecodeError as error:
+        raise RowError(f"a damaged {kind.__name__}: {error}") from None
+
+
+def position_of(offset: int, place: int = 0) -> int:
+    """Return the intake position of entry `place` of the frame at `offset`: one order for all entries."""
+    return (offset << 20) | place
+
+
+def pending_key(side: int, position: int) -> bytes:
+    """Return the key of a pending row: rows of a side ascend by intake position."""
+    return bytes((side,)) + position.to_bytes(8, "big")
+
+
+def bucket_key(number: int) -> bytes:
+    """Return the key of a bucket row; no match key starts with a zero byte."""
+    return b"\x00" + number.to_bytes(8, "big")
+
+
+def family_key(kind: str, path: str) -> bytes:
+    """Return the key of a family row."""
+    return f"{kind}\x00{path}".encode()
+
+
+def other(side: int) -> int:
+    """Return the opposite side."""
+    return REBUILT if side == LEGACY else LEGACY
