@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.decide import Decision, JudgeTerms, decide
+from cutover_app.core.forwarding import is_home
 from cutover_app.core.frames import (
     LEGACY,
     REBUILT,
@@ -78,12 +79,19 @@ class Judge:
         self._rows = Rows(store, self.books)
         self._publisher = Publisher(terms, self.books, self._rows)
         self._touched: dict[bytes, None] = {}
+        self.entries = 0
+        """Entries taken in since this judge was made, redelivered ones included."""
         self.on_forgotten: Callable[[bytes], None] = _ignore
 
     def __repr__(self) -> str:
         """Return where this judge is, as an operator asks for it."""
         pending = " + ".join(f"{self.books.pending(side)} {SIDES[side]}" for side in (LEGACY, REBUILT))
         return f"<Judge of intake {self.books.partition} at {self.books.at}, {pending} pending>"
+
+    @property
+    def partition(self) -> int:
+        """Return the intake partition that is judged."""
+        return self.books.partition
 
     @property
     def next_offset(self) -> int:
@@ -141,6 +149,7 @@ class Judge:
         mark = books.marks[source]
         entries = frame.entries
         books.arrived(frame.sender, len(entries))
+        self.entries += len(entries)
         rows.prefetch(entry.key for entry in entries if not entry.kind)
         position = position_of(offset)
         accepted = 0
@@ -185,7 +194,7 @@ class Judge:
         )
         books.add_reject(side, position)
         ledger = books.ledgers[side]
-        if source.partition % self.terms.partitions != books.partition:
+        if not is_home(source, books.partition, self.terms.partitions):
             ledger.notices += 1
             return
         ledger.accepted += 1

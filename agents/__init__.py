@@ -1,0 +1,1 @@
+"""The agents: plain async functions, bound to the app by `cutover_app.main`."""

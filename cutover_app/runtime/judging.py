@@ -1,0 +1,129 @@
+"""The judges of this worker: one per intake partition that it owns, and when each is checkpointed.
+
+A checkpoint runs beside the other partitions' work; its own partition waits for it, because rows must not change
+between being written and being committed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from faust.types import TP
+
+from cutover_app.core.frames import decode_frame
+from cutover_app.core.judge import Judge, JudgeTerms
+from cutover_app.core.verdicts import encode_verdict
+from cutover_app.runtime.checkpoint import Checkpointer
+from cutover_app.runtime.chunks import Chunk
+from cutover_app.runtime.fatal import die
+from cutover_app.runtime.table import BatchTable
+
+CHECKPOINT_SECONDS: Final = 2.0
+"""Age at which changes are committed."""
+CHECKPOINT_ENTRIES: Final = 20_000
+"""Entries of one partition after which changes are committed, whatever their age: it bounds memory."""
+IDLE_SECONDS: Final = 10.0
+"""Age at which a partition that saw nothing but barriers is committed."""
+
+
+class PartitionRows:
+    """The committed rows of one intake partition, all tables (`core.rows.Store`)."""
+
+    def __init__(self, tables: Sequence[BatchTable], partition: int) -> None:
+        self._tables = {table.name: table for table in tables}
+        self._partition = partition
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return one row."""
+        return self._tables[table].get_row(self._partition, key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return rows in the order of `keys`."""
+        return self._tables[table].get_rows(self._partition, keys)
+
+    def scan(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        """Return up to `limit` rows with keys from `start` on, ascending."""
+        return self._tables[table].scan_rows(self._partition, start, limit=limit)
+
+
+class Seat:
+    """One judge, and what is going on about it."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.entries = 0
+        self.since = time.monotonic()
+        self.committing: asyncio.Task[None] | None = None
+
+    def is_due(self) -> bool:
+        """Tell whether it is time for a checkpoint."""
+        age = time.monotonic() - self.since
+        return self.entries >= CHECKPOINT_ENTRIES or age >= (CHECKPOINT_SECONDS if self.entries else IDLE_SECONDS)
+
+
+class Judging:
+    """Opens, feeds, checkpoints and closes judges."""
+
+    def __init__(
+        self,
+        terms: JudgeTerms,
+        *,
+        intake: str,
+        tables: Sequence[BatchTable],
+        checkpointer: Checkpointer,
+        set_committable: Callable[[TP, int], None],
+    ) -> None:
+        self._terms = terms
+        self._intake = intake
+        self._tables = tables
+        self._checkpointer = checkpointer
+        self._set_committable = set_committable
+        self._seats: dict[int, Seat] = {}
+
+    async def open(self, partition: int) -> int:
+        """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
+        judge = Judge(self._terms, partition, PartitionRows(self._tables, partition))
+        self._seats[partition] = Seat(judge)
+        return judge.next_offset
+
+    async def close(self, partition: int) -> None:
+        """Checkpoint, then drop the judge."""
+        seat = self._seats.pop(partition, None)
+        if seat is not None:
+            await _settled(seat)
+            await self._checkpoint(seat)
+
+    async def take(self, chunk: Chunk) -> None:
+        """Judge a run of intake records."""
+        seat = self._seats[chunk.tp.partition]
+        await _settled(seat)
+        judge = seat.judge
+        before = judge.entries
+        for record in chunk.records:
+            judge.apply(record.offset, record.timestamp, decode_frame(record.value))
+        judge.settle()
+        seat.entries += judge.entries - before
+        if seat.is_due():
+            seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
+
+    async def _checkpoint_or_die(self, seat: Seat) -> None:
+        try:
+            await self._checkpoint(seat)
+        except Exception as error:
+            die(error)
+
+    async def _checkpoint(self, seat: Seat) -> None:
+        judge = seat.judge
+        seat.entries, seat.since = 0, time.monotonic()
+        rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
+        verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in judge.take_verdicts()]
+        await self._checkpointer.commit(judge.partition, rows, verdicts)
+        judge.committed()
+        self._set_committable(TP(self._intake, judge.partition), judge.next_offset)
+
+
+async def _settled(seat: Seat) -> None:
+    if seat.committing is not None:
+        await seat.committing
+        seat.committing = None
