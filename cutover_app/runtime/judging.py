@@ -36,15 +36,15 @@ class PartitionRows:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return one row."""
-        return self._tables[table].get_row(self._partition, key)
+        return self._tables[table].get(self._partition, key)
 
     def get_many(self, table: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return rows in the order of `keys`."""
-        return self._tables[table].get_rows(self._partition, keys)
+        return self._tables[table].multi_get(self._partition, keys)
 
     def scan(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """Return up to `limit` rows with keys from `start` on, ascending."""
-        return self._tables[table].scan_rows(self._partition, start, limit=limit)
+        return self._tables[table].scan(self._partition, start, limit=limit)
 
 
 class Seat:

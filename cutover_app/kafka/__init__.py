@@ -1,0 +1,1 @@
+"""Plain Kafka I/O: connection settings, topics, end offsets. No Faust here."""

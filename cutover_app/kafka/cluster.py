@@ -1,0 +1,124 @@
+"""A connection to one cluster for questions and topic administration, independent of any group."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, UnknownTopicOrPartitionError, for_code
+from aiokafka.protocol.offset import OffsetRequest
+
+from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.protocol import TopicMetadataRequest
+from cutover_app.kafka.settings import Broker
+
+EARLIEST = -2
+LATEST = -1
+_UNCOMMITTED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What the cluster says about an existing topic."""
+
+    name: str
+    id: str
+    leaders: Mapping[int, int] = field(repr=False)
+    replication: int = 1
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return len(self.leaders)
+
+
+class Cluster:
+    """Connects on first use; every question is asked anew, nothing is cached."""
+
+    def __init__(self, broker: Broker, *, client_id: str = "cutover") -> None:
+        self._broker = broker
+        self._client_id = client_id
+        self._client: Any = None
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> Any:
+        """The aiokafka client, connected; raises `KafkaUnavailable`."""
+        if self._client is None:
+            client = AIOKafkaClient(**self._broker.client(self._client_id))
+            try:
+                await asyncio.wait_for(client.bootstrap(), self._broker.request_timeout)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await client.close()
+                raise KafkaUnavailable(self._broker.servers, error) from error
+            self._client = client
+        return self._client
+
+    async def close(self) -> None:
+        """Disconnect; a later question connects again."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def ask(self, request: Any, node: int | None = None) -> Any:
+        """Send a request to a node (any, when None)."""
+        client = await self.connect()
+        if node is None:
+            node = client.get_random_node()
+        try:
+            return await client.send(node, request)
+        except KafkaConnectionError as error:
+            raise KafkaUnavailable(self._broker.servers, error) from error
+
+    async def topics(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Those of the named topics that exist."""
+        answer = await self.ask(TopicMetadataRequest(sorted(names)))
+        found = {}
+        for code, name, topic_id, _internal, partitions, *_rest in answer.topics:
+            error = for_code(code)
+            if error is UnknownTopicOrPartitionError:
+                continue
+            if error is not NoError:
+                raise error(name)
+            leaders = {number: leader for _code, number, leader, *_rest in partitions}
+            replication = min((len(row[4]) for row in partitions), default=0)
+            found[name] = Topic(name, str(topic_id), leaders, replication)
+        return found
+
+    async def offsets(self, topic: Topic, at: int) -> dict[int, int]:
+        """Per partition: EARLIEST, LATEST (the high watermark), or the first at a time in ms.
+
+        A partition without a record at or after that time is left out.
+        """
+        by_leader: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        for partition, leader in topic.leaders.items():
+            by_leader[leader].append((partition, at))
+        answers = await asyncio.gather(
+            *(
+                self.ask(OffsetRequest(-1, _UNCOMMITTED, [(topic.name, wanted)]), leader)
+                for leader, wanted in by_leader.items()
+            )
+        )
+        found = {}
+        for answer in answers:
+            for _name, partitions in answer.topics:
+                for partition, code, _timestamp, offset in partitions:
+                    error = for_code(code)
+                    if error is not NoError:
+                        raise error(f"{topic.name}[{partition}]")
+                    if offset >= 0:
+                        found[partition] = offset
+        return found

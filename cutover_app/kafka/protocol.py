@@ -1,0 +1,122 @@
+"""The one request that aiokafka lacks: Metadata version 10, which carries topic ids."""
+
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+NO_ID = UUID(int=0)
+
+
+class Uuid:
+    """Sixteen bytes on the wire."""
+
+    @classmethod
+    def encode(cls, value: UUID) -> bytes:
+        """To the wire."""
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> UUID:
+        """From the wire."""
+        return UUID(bytes=data.read(16))
+
+    @classmethod
+    def repr(cls, value: UUID) -> str:
+        """For logs."""
+        return str(value)
+
+
+class MetadataResponseV10(Response):
+    """Brokers and topics, with ids."""
+
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class MetadataRequestV10(RequestStruct):
+    """Names of topics; an id of zeros means: by name."""
+
+    API_KEY = 3
+    API_VERSION = 10
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = MetadataResponseV10
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class TopicMetadataRequest(Request[MetadataRequestV10]):
+    """Asks about topics without ever creating one."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: list[str] | None) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[MetadataRequestV10]) -> Any:
+        """The request of that version; None asks for all topics."""
+        topics = None
+        if self._topics is not None:
+            topics = [(NO_ID, name, {}) for name in self._topics]
+        return request_struct_class(topics, False, False, False, {})

@@ -1,0 +1,48 @@
+"""How one cluster is reached: the same few facts for Faust, producers, samplers and commands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from yarl import URL
+
+DEFAULT_PORT = 9092
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """One cluster. `security` holds aiokafka keyword arguments (protocol, SASL, TLS context)."""
+
+    servers: tuple[str, ...]
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    request_timeout: float = 30.0
+
+    @classmethod
+    def parse(cls, text: str, **options: Any) -> "Broker":
+        """Read `kafka://a:9092,b:9092`, with or without the scheme; `;` separates too."""
+        parts = [part.strip() for part in text.replace(";", ",").split(",")]
+        servers = tuple(_server(part) for part in parts if part)
+        if not servers:
+            raise ValueError(f"no broker address in {text!r}; expected kafka://host:port")
+        return cls(servers, **options)
+
+    def urls(self) -> list[URL]:
+        """The same addresses in the form that Faust takes."""
+        return [URL(f"kafka://{server}") for server in self.servers]
+
+    def client(self, client_id: str) -> dict[str, Any]:
+        """Keyword arguments that every aiokafka client, consumer or producer understands."""
+        return {
+            "bootstrap_servers": list(self.servers),
+            "client_id": client_id,
+            "request_timeout_ms": int(self.request_timeout * 1000),
+            **self.security,
+        }
+
+
+def _server(part: str) -> str:
+    url = URL(part if "://" in part else f"kafka://{part}")
+    if not url.host:
+        raise ValueError(f"{part!r} is not a broker address; expected kafka://host:port")
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or DEFAULT_PORT}"

@@ -1,0 +1,166 @@
+"""The Faust app: stock Faust with our transport, tables, recovery, and with no second chances."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from faust.types import TP, AgentT
+
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.chunks import ChunkSchema
+from cutover_app.runtime.fatal import FatalError, die, die_after, leave
+from cutover_app.runtime.partitions import Partitions
+from cutover_app.runtime.recovery import BatchTableManager
+from cutover_app.runtime.table import BatchTable
+from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkTransport
+
+log = logging.getLogger(__name__)
+
+#: A worker that was told to stop is gone after this long, whatever hangs.
+STOP_SECONDS = 9.0
+#: Agents and owners get this long to finish before a rebalance would time out.
+REVOKE_SECONDS = 50.0
+COMMIT_SECONDS = 1.0
+#: Chunks, not records. Back-pressure is by bytes (transport.py) and comes first.
+QUEUE_CHUNKS_MAX = 4096
+
+
+def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
+    """Faust's settings; the reason beside each that is not its default."""
+    return {
+        "broker": broker.urls(),
+        "datadir": str(datadir),
+        "store": "rocksdb://",  # only its name shows: BatchTable brings a store of its own
+        "TableManager": BatchTableManager,
+        "table_standby_replicas": 0,  # a standby reads every changelog twice
+        "topic_disable_leader": True,  # we have no leader tasks
+        "stream_wait_empty": False,  # it waits without limit for what we never acknowledge
+        "stream_buffer_maxsize": QUEUE_CHUNKS_MAX,
+        "stream_recovery_delay": 0.0,
+        "broker_commit_interval": COMMIT_SECONDS,
+        "broker_commit_every": None,  # commits by time alone; "every" counts acknowledgements
+        "broker_session_timeout": 10.0,  # a killed worker's partitions move on after this long
+        "broker_heartbeat_interval": 2.0,
+        "broker_request_timeout": max(broker.request_timeout, 10.0),
+        "broker_max_poll_interval": 300.0,
+        "consumer_max_fetch_size": FETCH_PARTITION_BYTES,
+        "consumer_auto_offset_reset": "earliest",
+        "web_enabled": False,  # stock pages serve table data to anyone who asks
+        "web_bind": "localhost",
+        "autodiscover": False,  # it drops an agent whose import fails
+    }
+
+
+class CutoverApp(faust.App):
+    """A Faust app in which an error ends the process, and a partition is left in good order."""
+
+    #: Set by the composition root before the worker starts.
+    partitions: Partitions
+
+    @property
+    def chunk_consumer(self) -> ChunkConsumer:
+        """The consumer, by its own type."""
+        return cast("ChunkConsumer", self.consumer)
+
+    def _new_transport(self) -> Any:
+        return ChunkTransport(self.conf.broker_consumer, self)
+
+    def chunk_topic(self, name: str) -> Any:
+        """A topic whose stream yields chunks."""
+        return self.topic(name, schema=ChunkSchema(), key_type=bytes, value_type=bytes)
+
+    def batch_table(self, name: str, *, help: str, partitions: int, **options: Any) -> BatchTable:  # noqa: A002
+        """Declare a table that is written by checkpoints."""
+        table = BatchTable(self, name=name, help=help, partitions=partitions, **options)
+        return cast("BatchTable", self.tables.add(table))
+
+    # -- partitions come and go; called by the consumer and by recovery
+
+    async def take_partitions(self, assigned: set[TP]) -> None:
+        """Before recovery."""
+        try:
+            await self.partitions.take(assigned)
+        except Exception as error:  # noqa: BLE001
+            die(error)
+
+    async def open_partitions(self, generation_id: int) -> None:
+        """After recovery; a new rebalance may cancel this at any point."""
+        consumer = self.chunk_consumer
+        try:
+            assigned = consumer.assignment()
+            sources = [tp for tp in assigned if tp.topic in self.partitions.stages]
+            starts = await consumer.start_positions(sources)
+            positions = await self.partitions.open(assigned, starts)
+            if self.consumer_generation_id == generation_id:
+                await consumer.open_streams(positions)
+        except Exception as error:  # noqa: BLE001
+            if not self.rebalancing:
+                die(error)
+            log.info("partitions not opened, the next rebalance has begun: %r", error)
+
+    async def leave_partitions(self) -> None:
+        """While they are still ours."""
+        last_resort = die_after(REVOKE_SECONDS, "leaving the partitions")
+        consumer = self.chunk_consumer
+        try:
+            await consumer.drain()
+            await self.partitions.leave()
+            await consumer.commit_all()
+            await self.partitions.release()
+            consumer.forget()
+        except Exception as error:  # noqa: BLE001
+            die(error)
+        finally:
+            last_resort.cancel()
+
+    # -- ends
+
+    async def start(self) -> None:
+        """Faust's worker would log a failed start, and stay."""
+        try:
+            await super().start()
+        except Exception as error:  # noqa: BLE001
+            die(error)
+
+    async def _on_agent_error(self, agent: AgentT, exc: BaseException) -> None:
+        log.critical("agent %s failed", agent.name)
+        die(exc)
+
+    async def crash(self, reason: BaseException) -> None:
+        """Faust would stop in an orderly way, and commit on its way out."""
+        die(reason)
+
+    async def stop(self) -> None:
+        """SIGTERM: leave in good order, or at least in time."""
+        die_after(STOP_SECONDS, "stopping")
+        await super().stop()
+        if self.in_worker:
+            # Everything is durable and the group has been left. What follows in Faust's worker is
+            # two seconds of cancelling tasks, whose tracebacks look like crashes.
+            leave()
+
+    async def on_stop(self) -> None:
+        """Finish with the partitions before Faust takes anything down."""
+        if self._consumer is not None and _started(self.chunk_consumer):
+            await self.leave_partitions()
+        await super().on_stop()
+
+
+def _started(consumer: ChunkConsumer) -> bool:
+    try:
+        return bool(consumer.assignment())
+    except Exception:  # noqa: BLE001 - not started, or already gone
+        return False
+
+
+def check_wiring(app: CutoverApp, *, agents: Sequence[str], tables: Sequence[str]) -> None:
+    """Refuse to start with an agent or a table missing: a silent absence is a false all-clear."""
+    missing = [f"agent {name}" for name in agents if name not in app.agents]
+    missing += [f"table {name}" for name in tables if name not in app.tables]
+    if missing:
+        raise FatalError(f"not wired: {', '.join(missing)}")
+
+

@@ -1,0 +1,131 @@
+"""The checkpoint: one Kafka transaction per intake partition (R9).
+
+A transaction holds the verdicts of the partition, the changelog rows of all tables, and with them
+the books row that says up to which intake offset all this is true. It belongs to a producer whose
+`transactional.id` belongs to the intake partition: whoever opens it fences the former owner and
+aborts what that one left. So an owner can tell only one of two stories about its partition, and
+tables cannot be torn. Rows reach RocksDB after the commit, with the changelog offsets they have.
+
+There is no way back from a commit that did not return: it may have happened. The process ends and
+the next owner finds out.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    KafkaError,
+    ProducerFenced,
+)
+
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.fatal import FatalError
+from cutover_app.runtime.table import BatchTable, Rows
+
+log = logging.getLogger(__name__)
+
+COMPRESSION = "lz4"
+BATCH_BYTES = 512 * 1024
+#: A transaction that its owner leaves behind is aborted by the broker after this long.
+TRANSACTION_SECONDS = 60.0
+#: How long opening or a checkpoint may take before this worker gives up and ends.
+DEADLINE_SECONDS = 45.0
+
+_FENCED = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
+
+
+class Checkpointer:
+    """The transactional producers of this worker's intake partitions."""
+
+    def __init__(
+        self, broker: Broker, *, app_id: str, tables: Sequence[BatchTable], verdicts: str
+    ) -> None:
+        self._broker = broker
+        self._app_id = app_id
+        self._tables = {table.name: table for table in tables}
+        self._verdicts = verdicts
+        self._producers: dict[int, Any] = {}
+
+    async def open(self, partition: int) -> None:
+        """Become the only one who can write this partition's checkpoints."""
+        if partition in self._producers:
+            return
+        name = f"{self._app_id}-checkpoint-{partition}"
+        producer = AIOKafkaProducer(
+            **self._broker.client(name),
+            transactional_id=name,
+            transaction_timeout_ms=int(TRANSACTION_SECONDS * 1000),
+            compression_type=COMPRESSION,
+            max_batch_size=BATCH_BYTES,
+        )
+        try:
+            await asyncio.wait_for(producer.start(), DEADLINE_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            raise FatalError(f"cannot open the checkpoints of partition {partition}: {error!r}") from error
+        self._producers[partition] = producer
+
+    async def close_all(self) -> None:
+        """Close every producer; nothing is open in any of them."""
+        producers, self._producers = self._producers, {}
+        await asyncio.gather(*(producer.stop() for producer in producers.values()))
+
+    async def commit(
+        self, partition: int, rows: Mapping[str, Rows], verdicts: Rows = ()
+    ) -> None:
+        """Make rows (by table) and verdicts durable, all or nothing, then apply the rows."""
+        producer = self._producers[partition]
+        outputs = {self._tables[name].changelog_name: part for name, part in rows.items() if part}
+        if verdicts:
+            outputs[self._verdicts] = verdicts
+        if not outputs:
+            return
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                ends = await _transaction(producer, partition, outputs)
+        except _FENCED as error:
+            raise FatalError(
+                f"intake partition {partition} was taken over by another worker (fenced)"
+            ) from error
+        except (KafkaError, TimeoutError) as error:
+            raise FatalError(
+                f"the checkpoint of partition {partition} has an unknown result: {error!r}"
+            ) from error
+        for name, part in rows.items():
+            if part:
+                table = self._tables[name]
+                table.write_batch(partition, part, ends[table.changelog_name])
+
+
+async def _transaction(
+    producer: Any, partition: int, outputs: Mapping[str, Rows]
+) -> dict[str, int]:
+    """Write everything in one transaction; return the last offset per topic."""
+    await producer.begin_transaction()
+    sent = []
+    for topic, rows in outputs.items():
+        for batch, count in _batches(producer, rows):
+            sent.append((topic, count, await producer.send_batch(batch, topic, partition=partition)))
+    ends = {}
+    for topic, count, future in sent:
+        ends[topic] = (await future).offset + count - 1
+    await producer.commit_transaction()
+    return ends
+
+
+def _batches(producer: Any, rows: Rows) -> list[tuple[Any, int]]:
+    now_ms = int(time.time() * 1000)
+    batches = []
+    batch, count = producer.create_batch(), 0
+    for key, value in rows:
+        while batch.append(timestamp=now_ms, key=key, value=value) is None:
+            batches.append((batch, count))
+            batch, count = producer.create_batch(), 0
+        count += 1
+    batches.append((batch, count))
+    return batches

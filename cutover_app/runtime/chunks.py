@@ -1,0 +1,59 @@
+"""A chunk: one fetched run of one partition, handed through Faust as a single message.
+
+A chunk covers the positions [start, end). Its records may be fewer, even none: control records,
+aborted transactions and compacted-away records move the position without giving a record. What
+counts as "read up to here" is therefore always `end`, never "last record + 1".
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from faust import Schema
+from faust.types import TP
+
+
+class Record(Protocol):
+    """What is read of a Kafka record."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class Chunk:
+    """Records of the positions [start, end) of one partition."""
+
+    __slots__ = ("end", "highwater", "records", "size", "start", "tp")
+
+    def __init__(
+        self, tp: TP, start: int, end: int, records: Sequence[Record], *, size: int, highwater: int
+    ) -> None:
+        self.tp = tp
+        self.start = start
+        self.end = end
+        self.records = records
+        #: Bytes of keys and values, for back-pressure.
+        self.size = size
+        #: End of the partition when this chunk was fetched.
+        self.highwater = highwater
+
+    def __repr__(self) -> str:
+        return (
+            f"<Chunk {self.tp.topic}[{self.tp.partition}] {self.start}..{self.end} "
+            f"{len(self.records)} records>"
+        )
+
+
+class ChunkSchema(Schema):
+    """Hands the chunk through as it is: there is nothing to decode at this level."""
+
+    def compile(self, app: Any, **_options: Any) -> Callable[..., Awaitable[Any]]:
+        """The decode function that the conductor calls for each message."""
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001, RUF029
+            return create_event(None, message.value, None, message)
+
+        return decode

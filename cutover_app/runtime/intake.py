@@ -1,0 +1,148 @@
+"""Stage one's way into the intake log.
+
+Sound redelivery (R4) needs that whoever forwards a source partition forwards it in order, starts
+where everything below is acknowledged, and stops at the first failed send. So: one idempotent
+producer, whose sequence numbers let no later frame of an intake partition overtake a lost one;
+every acknowledgement awaited, with a deadline; the first failure ends the process. Several chunks
+may be in flight, but the acknowledged position of a source partition advances in order.
+
+What a barrier says must be true of the log before it. So accounting, and the building of barriers,
+happen while the sender holds its turn, in the order in which the frames are handed to the producer.
+"""
+
+import asyncio
+import secrets
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.fatal import FatalError, die
+
+COMPRESSION = "lz4"
+BATCH_BYTES = 512 * 1024
+#: Largest intake record; the topic's max.message.bytes must be no less.
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+#: Bytes that were taken from the source and not yet acknowledged by intake.
+FLIGHT_BYTES_MAX = 32 * 1024 * 1024
+DEADLINE_SECONDS = 30.0
+
+Frames = Iterable[tuple[int, bytes]]
+
+
+class _Flight:
+    """One chunk's frames under way."""
+
+    __slots__ = ("done", "end", "size")
+
+    def __init__(self, end: int, size: int) -> None:
+        self.end = end
+        self.size = size
+        self.done = False
+
+
+class IntakeSender:
+    """One per side and process start."""
+
+    def __init__(
+        self, broker: Broker, *, name: str, topic: str, on_acked: Callable[[TP, int], None]
+    ) -> None:
+        #: Random per process start: a restarted worker is another sender (R2).
+        self.sender_id = secrets.token_hex(8)
+        self._broker = broker
+        self._name = name
+        self._topic = topic
+        self._on_acked = on_acked
+        self._producer: Any = None
+        self._turn = asyncio.Lock()
+        self._flights: defaultdict[TP, deque[_Flight]] = defaultdict(deque)
+        self._flying = 0
+        self._landed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Connect; safe to call again."""
+        if self._producer is not None:
+            return
+        self._producer = AIOKafkaProducer(
+            **self._broker.client(f"{self._name}-{self.sender_id}")
+            | {"request_timeout_ms": int(DEADLINE_SECONDS * 1000)},
+            enable_idempotence=True,
+            compression_type=COMPRESSION,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=FRAME_BYTES_MAX,
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Wait for what is under way, and disconnect."""
+        await self.flush()
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def send(
+        self, source: TP, end: int, frames: Frames, account: Callable[[], None] | None = None
+    ) -> None:
+        """Hand over the frames of a chunk that ends at source position `end`.
+
+        Returns once they are queued, not acknowledged. `account` runs in the sender's turn: what
+        it counts is in the log before any barrier that is built later.
+        """
+        async with self._turn:
+            if account is not None:
+                account()
+            futures, size = [], 0
+            for partition, frame in frames:
+                size += len(frame)
+                futures.append(await self._producer.send(self._topic, frame, partition=partition))
+            flight = _Flight(end, size)
+            self._flights[source].append(flight)
+            self._flying += size
+            self._spawn(self._land(source, flight, futures))
+        while self._flying > FLIGHT_BYTES_MAX:
+            self._landed.clear()
+            await self._landed.wait()
+
+    async def send_barriers(self, build: Callable[[], Mapping[int, bytes]]) -> list[int]:
+        """Build and send one frame per intake partition; return their offsets, by partition."""
+        async with self._turn:
+            frames = build()
+            futures = [
+                await self._producer.send(self._topic, frames[partition], partition=partition)
+                for partition in sorted(frames)
+            ]
+        return [done.offset for done in await self._acknowledged(futures)]
+
+    async def flush(self) -> None:
+        """Wait until everything sent is acknowledged."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _land(self, source: TP, flight: _Flight, futures: list[Any]) -> None:
+        await self._acknowledged(futures)
+        flight.done = True
+        self._flying -= flight.size
+        self._landed.set()
+        waiting = self._flights[source]
+        end = None
+        while waiting and waiting[0].done:
+            end = waiting.popleft().end
+        if end is not None:
+            self._on_acked(source, end)
+
+    async def _acknowledged(self, futures: list[Any]) -> list[Any]:
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS * 2):
+                return await asyncio.gather(*futures)
+        except (KafkaError, TimeoutError) as error:
+            die(FatalError(f"intake did not acknowledge what was sent: {error!r}"))

@@ -1,0 +1,73 @@
+"""One side's reader: the source partitions of this worker, and how far they are in intake."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from faust.types import TP
+
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.app import CutoverApp
+from cutover_app.runtime.intake import IntakeSender
+
+
+class Sampling(Protocol):
+    """The pure half of barriers (`core/sampling.py`)."""
+
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """Source partitions and positions below which everything is in intake."""
+
+    def progress(self, partition: int, position: int) -> None:
+        """Everything below `position` is in intake."""
+
+    def barrier_acked(self, offsets: Sequence[int]) -> None:
+        """Offsets of the newest barrier, by intake partition."""
+
+    def sampled(self, ends: Mapping[int, int], partitions: int) -> None:
+        """What the cluster said after that."""
+
+
+class SourceStage:
+    """Keeps sender, sampling and committable offsets in step with what is assigned."""
+
+    def __init__(
+        self,
+        app: CutoverApp,
+        broker: Broker,
+        *,
+        topic: str,
+        intake: str,
+        sampling: Sampling,
+        on_assigned: Callable[[Mapping[int, int]], None] = lambda _positions: None,
+    ) -> None:
+        self.topic = topic
+        self.sampling = sampling
+        self.sender = IntakeSender(
+            broker, name=f"{app.conf.id}-{topic}", topic=intake, on_acked=self._acked
+        )
+        self.partitions: frozenset[int] = frozenset()
+        self._app = app
+        self._on_assigned = on_assigned
+
+    async def assigned(self, positions: Mapping[TP, int]) -> None:
+        """Begin; the positions are committable as they are, so that they are resolved only once."""
+        await self.sender.start()
+        for tp, position in positions.items():
+            self._app.chunk_consumer.set_committable(tp, position)
+        starts = {tp.partition: position for tp, position in positions.items()}
+        self.sampling.assign(starts)
+        self._on_assigned(starts)
+        self.partitions = frozenset(starts)
+
+    async def revoked(self) -> None:
+        """No barrier speaks for a partition that is about to be someone else's."""
+        self.partitions = frozenset()
+        await self.sender.flush()
+        self.sampling.assign({})
+
+    async def send(self, *args: Any, **kwargs: Any) -> None:
+        """See `IntakeSender.send`."""
+        await self.sender.send(*args, **kwargs)
+
+    def _acked(self, source: TP, end: int) -> None:
+        self._app.chunk_consumer.set_committable(source, end)
+        self.sampling.progress(source.partition, end)

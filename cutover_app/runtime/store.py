@@ -1,0 +1,121 @@
+"""The rows of one table partition on disk: a RocksDB with small caches, shared by all partitions.
+
+RocksDB's defaults would let every one of some fifty small databases take 2 GiB of cache and
+200 MiB of write buffers. Here one cache and one write buffer budget serve the whole process.
+"""
+
+import contextlib
+import functools
+import gc
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+)
+
+from cutover_app.runtime.fatal import FatalError
+
+CACHE_BYTES = 64 * 1024 * 1024
+WRITE_BUFFERS_BYTES = 96 * 1024 * 1024
+WRITE_BUFFER_BYTES = 8 * 1024 * 1024
+BLOOM_BITS = 10
+OPEN_FILES_MAX = 64
+
+#: Where Faust's own RocksDB store keeps it, so that its tools find it.
+OFFSET_KEY = b"__faust\0offset__"
+
+
+@functools.cache
+def _shared() -> tuple[Any, Any]:
+    return Cache(CACHE_BYTES), WriteBufferManager(WRITE_BUFFERS_BYTES, False)
+
+
+def _options() -> Options:
+    cache, buffers = _shared()
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(cache)
+    blocks.set_bloom_filter(BLOOM_BITS, False)
+    blocks.set_cache_index_and_filter_blocks(True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(blocks)
+    options.set_write_buffer_manager(buffers)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_open_files(OPEN_FILES_MAX)
+    options.set_keep_log_file_num(2)
+    return options
+
+
+def open_store(directory: Path) -> "PartitionStore":
+    """Open or create; a directory that another process has open is a fatal error at once."""
+    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return PartitionStore(Rdict(str(directory), _options(), access_type=AccessType.read_write()))
+    except Exception as error:
+        if "lock" in str(error).lower():
+            raise FatalError(
+                f"{directory} is in use by another process: give each worker a datadir of its own"
+            ) from error
+        raise FatalError(f"{directory} cannot be opened: {error}") from error
+
+
+class PartitionStore:
+    """Ordered bytes, and the changelog offset that they stand for."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def offset(self) -> int | None:
+        """Changelog offset of the last write; None where nothing was ever written."""
+        value = self._db.get(OFFSET_KEY)
+        return None if value is None else int(value)
+
+    def get(self, key: bytes) -> bytes | None:
+        """One row."""
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def multi_get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Rows in the order of the keys."""
+        found: list[bytes | None] = self._db.get(list(keys)) if keys else []
+        return found
+
+    def scan(
+        self, start: bytes, *, limit: int, end: bytes | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """Rows from `start` on, before `end`."""
+        rows: list[tuple[bytes, bytes]] = []
+        found: Iterable[tuple[bytes, bytes]] = self._db.items(from_key=start)
+        for key, value in found:
+            if len(rows) >= limit or (end is not None and key >= end):
+                break
+            if key != OFFSET_KEY:
+                rows.append((key, value))
+        return rows
+
+    def write(self, rows: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
+        """All rows and the offset, or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        put, delete = batch.put, batch.delete
+        for key, value in rows:
+            if value is None:
+                delete(key)
+            else:
+                put(key, value)
+        put(OFFSET_KEY, str(changelog_offset).encode())
+        self._db.write(batch)
+
+    def close(self) -> None:
+        """Flush and let go of the lock."""
+        with contextlib.suppress(Exception):  # an unflushed buffer is replayed from the log file
+            self._db.flush()
+        self._db.close()
+        gc.collect()

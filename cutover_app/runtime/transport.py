@@ -1,0 +1,337 @@
+"""Faust's Kafka consumer, with one message per fetched run of a partition instead of per record.
+
+Stock Faust spends four asyncio tasks on every message. Here the consumer thread cuts what was
+fetched into chunks (`chunks.py`), where the position before and after is known, and everything
+above it - conductor, streams, rebalances, generations - stays as it is and simply sees few
+messages. All topics of the app are chunked: sources, intake, changelogs.
+
+Offsets are committed only where the job says so (`set_committable`); Faust's own acknowledgement
+bookkeeping, which can pass records that were never processed, is not used.
+
+Between an assignment and `open_streams` only changelogs are fetched. Recovery may let the flow run
+for a while before the streams have their positions, and clears all queues at its end: a chunk that
+arrived in between would be lost, or come from the wrong place.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from cutover_app.runtime.chunks import Chunk
+from cutover_app.runtime.fatal import FatalError
+
+if TYPE_CHECKING:
+    from cutover_app.runtime.app import CutoverApp
+
+#: Records of one chunk, so that no agent holds the event loop for long.
+CHUNK_RECORDS_MAX = 5_000
+#: Bytes fetched per partition and request; a larger batch still comes, alone.
+FETCH_PARTITION_BYTES = 1024 * 1024
+FETCH_BYTES_MAX = 16 * 1024 * 1024
+#: The broker answers an empty fetch after this long; a longer poll would delay busy partitions.
+FETCH_WAIT_MS = 100
+#: How long the fetch loop waits for data before it looks again at what it may fetch.
+POLL_SECONDS = 0.1
+#: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
+TOPIC_BYTES_MAX = 16 * 1024 * 1024
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns aiokafka's consumer, and the only place that knows positions."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust offers no settings for these; aiokafka reads them when the consumer starts.
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_bytes = FETCH_BYTES_MAX
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of the base class
+        max_records: int | None = None,
+    ) -> dict[TP, list[Chunk]]:
+        """Take chunks off aiokafka's buffers; what `Fetcher.fetched_records` does for records."""
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        if fetcher._subscriptions.reassignment_in_progress:
+            await asyncio.sleep(POLL_SECONDS)
+            return {}
+        limit = max_records or CHUNK_RECORDS_MAX
+        with fetcher._subscriptions.fetch_context():
+            found = take_chunks(fetcher, active_partitions, limit)
+            if not found and timeout:
+                waiter = fetcher._create_fetch_waiter()
+                await asyncio.wait([waiter], timeout=timeout)
+                if not waiter.done():
+                    waiter.cancel()
+                    return {}
+                waiter.result()  # raises what broke the group or the fetcher
+                found = take_chunks(fetcher, active_partitions, limit)
+        return found
+
+    async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        """The group's committed positions, asked of the broker."""
+        return cast("dict[TP, int | None]", await self.call_thread(self._committed, list(tps)))
+
+    async def _committed(self, tps: list[TP]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        offsets = await asyncio.gather(
+            *(consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in tps)
+        )
+        return dict(zip(tps, offsets, strict=True))
+
+    async def stop_fetching(self, tps: Iterable[TP]) -> None:
+        """Fetch these no more until the next assignment (aiokafka would prefetch our writes)."""
+        await self.call_thread(self._stop_fetching, list(tps))
+
+    async def _stop_fetching(self, tps: list[TP]) -> None:  # noqa: RUF029 - runs in the thread
+        self._ensure_consumer().pause(*(driver.ensure_aiokafka_TP(tp) for tp in tps))
+
+
+def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chunk]]:
+    """One chunk of each wanted partition that has something, even if only its position moved."""
+    found: dict[TP, list[Chunk]] = {}
+    for tp in list(fetcher._records):
+        if tp not in wanted:
+            if not fetcher._subscriptions.is_assigned(tp):
+                del fetcher._records[tp]
+            continue
+        result = fetcher._records[tp]
+        if type(result) is not FetchResult:
+            if found:  # hand over what there is; the error comes with the next call
+                break
+            _done_with(fetcher, tp)
+            result.check_raise()
+        chunk = _take(result, tp, limit)
+        if not result.has_more():
+            _done_with(fetcher, tp)
+        if chunk is not None:
+            found[chunk.tp] = [chunk]
+    return found
+
+
+def _done_with(fetcher: Any, tp: Any) -> None:
+    del fetcher._records[tp]
+    fetcher._notify(fetcher._wait_consume_future)
+
+
+def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
+    # False where a seek or a rebalance made the fetched data stale; the result is empty then.
+    if not result.check_assignment(tp):
+        return None
+    state = result._assignment.state_value(tp)
+    start = state.position
+    records = result.getall(limit)
+    end = state.position
+    if end == start:
+        return None
+    size = sum(
+        max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0)
+        for record in records
+    )
+    return Chunk(
+        TP(tp.topic, tp.partition), start, end, records, size=size, highwater=state.highwater
+    )
+
+
+class ChunkConsumer(driver.Consumer):
+    """The consumer as the event loop sees it: what may be fetched, and what may be committed."""
+
+    app: "CutoverApp"
+    _thread: ChunkThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._streams_open = False
+        self._committable: dict[TP, int] = {}
+        self._expected: dict[TP, int] = {}
+        self._waiting: Counter[str] = Counter()
+        self._idle: dict[str, asyncio.Event] = {}
+        self._held: set[TP] = set()
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- fetching
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - the signature of the base class
+    ) -> Mapping[TP, list[Chunk]]:
+        wanted = {tp for tp in active_partitions or () if self._may_fetch(tp)}
+        if not wanted:
+            await asyncio.sleep(POLL_SECONDS / 5)
+            return {}
+        fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        for tp, chunks in fetched.items():
+            self._waiting[tp.topic] += chunks[0].size
+        return fetched
+
+    def _may_fetch(self, tp: TP) -> bool:
+        if self._is_changelog_tp(tp):
+            return True
+        return (
+            self._streams_open
+            and tp not in self._held
+            and self._waiting[tp.topic] < TOPIC_BYTES_MAX
+        )
+
+    def hold(self, tps: Iterable[TP]) -> None:
+        """Fetch exactly these partitions no more, until the next call (stock pausing drops data)."""
+        self._held = set(tps)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        chunk: Chunk = record
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            chunk.end - 1,
+            chunk.records[-1].timestamp / 1000 if chunk.records else 0.0,
+            0,
+            None,
+            None,
+            cast("Any", chunk),
+            None,
+            0,
+            chunk.size,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Chunks say what they cover, so a jump between two messages means nothing."""
+
+    async def chunks(self, stream: Any) -> AsyncIterator[Chunk]:
+        """The chunks of an agent's stream, in unbroken order per partition.
+
+        The agent is idle, as a rebalance sees it, only between the end of one loop body and the
+        start of the next.
+        """
+        topic: str = stream.channel.get_topic_name()
+        idle = self._idle.setdefault(topic, asyncio.Event())
+        idle.set()
+        async for event in stream.noack().events():
+            chunk: Chunk = event.value
+            self._check_continuity(chunk)
+            idle.clear()
+            yield chunk
+            self._waiting[topic] = max(0, self._waiting[topic] - chunk.size)
+            idle.set()
+
+    def _check_continuity(self, chunk: Chunk) -> None:
+        expected = self._expected.get(chunk.tp)
+        if expected is not None and chunk.start != expected:
+            raise FatalError(
+                f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, "
+                f"got {chunk.start}: records were deleted before they were read"
+            )
+        self._expected[chunk.tp] = chunk.end
+
+    # -- positions
+
+    async def perform_seek(self) -> None:
+        """Nothing: recovery places the changelogs, `open_streams` places everything else."""
+
+    async def open_streams(self, positions: Mapping[TP, int]) -> None:
+        """Start to fetch the streams, from these positions."""
+        if positions:
+            await self.seek_wait(positions)
+        self._expected.update(positions)
+        changelogs = [tp for tp in self.assignment() if self._is_changelog_tp(tp)]
+        if changelogs:
+            await self._thread.stop_fetching(changelogs)
+        self._streams_open = True
+
+    async def start_positions(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Where the group stands; the beginning of a partition where it has never been."""
+        committed = await self._thread.committed(tps)
+        fresh = [tp for tp, offset in committed.items() if offset is None]
+        earliest = await self.earliest_offsets(*fresh) if fresh else {}
+        starts = {ensure_TP(tp): offset for tp, offset in earliest.items()}
+        return {tp: starts[tp] if at is None else at for tp, at in committed.items()}
+
+    def _close_streams(self) -> None:
+        self._streams_open = False
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+
+    async def drain(self) -> None:
+        """Take no more chunks, and wait until every agent has finished the one that it has."""
+        self._close_streams()
+        await asyncio.gather(*(idle.wait() for idle in self._idle.values()))
+
+    # -- committing
+
+    def set_committable(self, tp: TP, offset: int) -> None:
+        """All of `tp` below `offset` is safe elsewhere: in intake, or in a checkpoint."""
+        self._committable[tp] = offset
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (
+            tp for tp in self._committable if topics is None or tp in topics or tp.topic in topics
+        )
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._committable.get(tp)
+
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        """As in Faust, but what was not committed stays to be committed."""
+        assignment = self.assignment()
+        mine = {tp: offset for tp, offset in offsets.items() if tp in assignment}
+        if not mine or not await self._commit(mine):
+            return False
+        self._committed_offset.update(mine)
+        self.app.monitor.on_tp_commit(mine)
+        return True
+
+    # -- rebalances
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish, checkpoint and commit while the partitions are still ours."""
+        await self.app.leave_partitions()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Shut out the former owners before recovery asks where the changelogs end."""
+        await self.app.take_partitions(assigned)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def forget(self) -> None:
+        """Drop everything that belonged to the last assignment."""
+        self._committable.clear()
+        self._expected.clear()
+        self._waiting.clear()
+        self._held.clear()
+
+    async def commit_all(self) -> None:
+        """Commit what is committable, waiting for a commit that is already under way."""
+        try:
+            while self._commit_fut is not None:
+                await self.maybe_wait_for_commit_to_finish()
+            await self.commit()
+        except IllegalStateError:
+            self.log.info("nothing committed: the group has moved on")
+
+
+class ChunkTransport(driver.Transport):
+    """The stock transport with our consumer."""
+
+    Consumer = ChunkConsumer
