@@ -1,0 +1,99 @@
+"""The composition root: the one place where app, agents, tables, commands and services meet. Nothing else imports it.
+
+Reading the contract is the first thing that happens: whoever imports this with a missing or bad contract gets one clear
+line per problem and exit code 2, whatever command it was going to be.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from agents.judge import judge
+from agents.observe import observe
+from agents.rebuild import rebuild
+from cutover_app.contract.compile import Compiled, compile_contract
+from cutover_app.contract.errors import ContractError
+from cutover_app.contract.load import load_contract
+from cutover_app.contract.models import Contract
+from cutover_app.contract.terms import judge_terms
+from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.sampling import Sampling
+from cutover_app.kafka.samplers import EndSampler
+from cutover_app.kafka.settings import Broker
+from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
+from cutover_app.runtime.app import CutoverApp, check_wiring, settings
+from cutover_app.runtime.barriers import Barriers
+from cutover_app.runtime.checkpoint import Checkpointer
+from cutover_app.runtime.forwarding import Forwarder, Reader
+from cutover_app.runtime.judging import Judging
+from cutover_app.runtime.partitions import Partitions
+from cutover_app.runtime.stage import SourceStage
+from tables import TABLES
+
+AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.judge.judge")
+DATADIR_ENV: Final = "CUTOVER_DATADIR"
+
+
+def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
+    """Wire the worker of a contract."""
+    broker = Broker.parse(contract.broker)
+    app_id = app_id_of(contract)
+    app = CutoverApp(app_id, **settings(broker, datadir=Path(os.environ.get(DATADIR_ENV) or f"{app_id}-data")))
+    _wire_judge(app, contract, compiled, broker)
+    _wire_sources(app, contract, compiled, broker)
+    app.partitions = Partitions(
+        intake=intake_of(contract),
+        tables=app.batch_tables,
+        checkpointer=app.checkpointer,
+        judge=app.judging,
+        stages={contract.legacy.topic: app.legacy, contract.rebuilt.topic: app.rebuilt},
+    )
+    app.prepare = lambda: verify_topics(contract, broker)
+    check_wiring(app, agents=AGENTS, tables=[name for name, _ in TABLES])
+    return app
+
+
+def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:
+    partitions = contract.intake.partitions
+    app.batch_tables = [app.batch_table(name, help=text, partitions=partitions) for name, text in TABLES]
+    app.checkpointer = Checkpointer(
+        broker, app_id=app_id_of(contract), tables=app.batch_tables, verdicts=contract.verdicts.topic
+    )
+    app.judging = Judging(
+        judge_terms(contract, compiled),
+        intake=intake_of(contract),
+        tables=app.batch_tables,
+        checkpointer=app.checkpointer,
+        set_committable=lambda tp, offset: app.chunk_consumer.set_committable(tp, offset),
+    )
+    app.agent(app.chunk_topic(intake_of(contract)), name=AGENTS[2])(judge)
+
+
+def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:
+    app.legacy = _forwarder(app, contract, compiled, broker, LEGACY)
+    app.rebuilt = _forwarder(app, contract, compiled, broker, REBUILT)
+    app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
+    app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
+
+
+def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker, side: int) -> Forwarder:
+    read: Reader = compiled.rebuild if side == LEGACY else lambda record: (compiled.observe(record),)
+    topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
+    stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling())
+    forwarder = Forwarder(stage, read, side=side, rules=compiled.rules, partitions=contract.intake.partitions)
+    interval = contract.timing.barrier / 1000
+    app.service(Barriers(stage, EndSampler(broker), interval=interval, build=forwarder.barriers))
+    return forwarder
+
+
+def _load() -> CutoverApp:
+    try:
+        contract = load_contract()
+        return create_app(contract, compile_contract(contract))
+    except ContractError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+app = _load()
