@@ -1,0 +1,1 @@
+"""The contract: one declared pair of topics, read from a YAML file and compiled once."""

@@ -1,0 +1,372 @@
+"""What a contract file may say. `reference.yaml` explains each setting; `schema.json` is made of this.
+
+Fields hold what was written, checked for itself and against its neighbours. Settings that this
+version cannot honour yet are read, and refused by `load.py`, so that nobody believes in them.
+"""
+
+from decimal import Decimal
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from cutover_app.contract.errors import SettingError
+from cutover_app.contract.mapping import (
+    Condition,
+    Fields,
+    PathText,
+    all_rules,
+    check_fields,
+    check_table,
+    targets_of,
+)
+from cutover_app.contract.units import Duration, Size, parse_duration
+from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Count = Annotated[int, Field(ge=1, le=10_000)]
+
+EDGE_MIN = parse_duration("5m")
+
+
+class Model(BaseModel):
+    """Unknown keys are errors: a setting that is misspelt would otherwise be off in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Mirror(Model):
+    """Where the legacy topic is a copy: the cluster that it is copied from."""
+
+    broker: str
+
+
+class Legacy(Model):
+    """The topic of the legacy producer."""
+
+    topic: Topic
+    format: Literal["json", "avro"] = "json"
+    broker: str | None = None
+    mirror: Mirror | Literal["trusted"] | None = None
+    when: Condition | None = None
+
+
+class Rebuilt(Model):
+    """The topic of the rebuilt producer."""
+
+    topic: Topic
+    format: Literal["json", "avro"] = "json"
+
+
+class Match(Model):
+    """What expected and actual messages are paired by, in the new format."""
+
+    key: list[PathText] = Field(min_length=1, max_length=16)
+    unique: bool = False
+    kafka_key: bool = False
+
+    @field_validator("key")
+    @classmethod
+    def _plain(cls, key: list[str]) -> list[str]:
+        paths = [parse_path(each) for each in key]
+        for path in paths:
+            if not path or not all(isinstance(step, str) for step in path):
+                raise ValueError("expected field names only: no positions, no wildcards")
+        if len(set(paths)) < len(paths):
+            raise ValueError("a path occurs twice")
+        return key
+
+
+class Order(Model):
+    """Within which records order must hold."""
+
+    by: list[PathText] = Field(min_length=1, max_length=16)
+
+
+class Timing(Model):
+    """How long to wait, and to remember."""
+
+    grace: Duration = parse_duration("30s")
+    late_after: Duration | None = None
+    remember: Duration = parse_duration("6h")
+    remember_problems: Duration | None = None
+    edge: Duration | None = None
+    barrier: Duration = parse_duration("1s")
+
+    @model_validator(mode="after")
+    def _relations(self) -> "Timing":
+        if self.barrier < 1:
+            raise SettingError("expected more than 0", "barrier")
+        if self.grace < 4 * self.barrier:
+            raise SettingError(
+                "expected at least 4 times timing.barrier, or a step of the brokers' clocks "
+                "could use it up: raise grace or lower barrier",
+                "grace",
+            )
+        if self.remember < self.grace:
+            raise SettingError("expected at least timing.grace", "remember")
+        if self.problems_ms < self.remember:
+            raise SettingError("expected at least timing.remember", "remember_problems")
+        return self
+
+    @property
+    def late_ms(self) -> int:
+        """Milliseconds after which an actual is late."""
+        return self.grace if self.late_after is None else self.late_after
+
+    @property
+    def problems_ms(self) -> int:
+        """Milliseconds for which unresolved problems are remembered."""
+        return 4 * self.remember if self.remember_problems is None else self.remember_problems
+
+    @property
+    def edge_ms(self) -> int:
+        """Milliseconds by which a lost range is widened on either side."""
+        return max(self.grace, EDGE_MIN) if self.edge is None else self.edge
+
+
+class PythonRebuild(Model):
+    """A function `record -> dict | list[dict] | None`, for what a mapping cannot say."""
+
+    python: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+
+
+class Ignore(Model):
+    """A path that is not compared, and why."""
+
+    path: PathText
+    reason: str = Field(min_length=1)
+    until: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+
+
+class Tolerance(Model):
+    """A number that may be off by `abs`, or by `rel` of the larger one; either is enough."""
+
+    path: PathText
+    abs: Any = None
+    rel: Any = None
+
+    @field_validator("abs", "rel")
+    @classmethod
+    def _number(cls, value: Any) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | Decimal) or value < 0:
+            raise ValueError("expected a number, 0 or more")
+        return str(value)
+
+    @model_validator(mode="after")
+    def _either(self) -> "Tolerance":
+        if self.abs is None and self.rel is None:
+            raise ValueError("expected abs, rel or both")
+        return self
+
+
+class Unordered(Model):
+    """A list whose order means nothing; `by` names the fields that tell its items apart."""
+
+    path: PathText
+    by: PathText | list[PathText] = Field(default_factory=list)
+
+    @property
+    def by_paths(self) -> tuple[Path, ...]:
+        """Return `by` as paths."""
+        by = [self.by] if isinstance(self.by, str) else self.by
+        return tuple(parse_path(each) for each in by)
+
+    @field_validator("by")
+    @classmethod
+    def _inside(cls, by: str | list[str]) -> str | list[str]:
+        for each in [by] if isinstance(by, str) else by:
+            path = parse_path(each)
+            if not path or not all(isinstance(step, str) for step in path):
+                raise ValueError("expected field names within an item: no positions, no wildcards")
+        return by
+
+
+class Compare(Model):
+    """How expected and actual are compared."""
+
+    ignore: list[Ignore] = Field(default_factory=list)
+    tolerance: list[Tolerance] = Field(default_factory=list)
+    unordered: list[Unordered] = Field(default_factory=list)
+    numbers: Literal["exact", "strict"] = "exact"
+    unexpected: Literal["report", "ignore"] = "report"
+
+
+class Intake(Model):
+    """The internal topic that carries both sides to the judge."""
+
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 12
+
+
+class Verdicts(Model):
+    """The topic that verdicts are published to."""
+
+    topic: Topic = "cutover.verdicts"
+    format: Literal["json", "avro"] = "json"
+    matches: bool = False
+    replication: Count = 1
+
+
+class Internal(Model):
+    """How safely the internal topics are kept."""
+
+    replication: Count = 1
+    min_insync: Count = 1
+
+    @model_validator(mode="after")
+    def _relation(self) -> "Internal":
+        if self.min_insync > self.replication:
+            raise SettingError("expected at most internal.replication", "min_insync")
+        return self
+
+
+class Limits(Model):
+    """Limits that depend on the data."""
+
+    record: Size = 8 << 20
+
+    @field_validator("record")
+    @classmethod
+    def _range(cls, record: int) -> int:
+        if not 1 <= record <= 64 << 20:
+            raise ValueError("expected 1 byte to 64MiB")
+        return record
+
+
+def _kind_of_rebuild(value: Any) -> str:
+    if isinstance(value, PythonRebuild):
+        return "<python>"
+    alone = isinstance(value, dict) and set(value) == {"python"}
+    return "<python>" if alone and isinstance(value["python"], str) else "<mapping>"
+
+
+Rebuild = Annotated[
+    Annotated[Fields, Tag("<mapping>")] | Annotated[PythonRebuild, Tag("<python>")],
+    Discriminator(_kind_of_rebuild),
+]
+
+
+class Contract(Model):
+    """One declared pair of topics."""
+
+    contract: Name
+    run: Name = "r1"
+    broker: str = Field(pattern=r"^kafka://[^@\s]+$")
+    security: dict[str, Any] | None = None
+    legacy: Legacy
+    rebuilt: Rebuilt
+    match: Match
+    order: Order | None = None
+    start: str = "earliest"
+    timing: Timing = Timing()
+    rebuild: Rebuild
+    lookups: dict[str, dict[Any, Any]] = Field(default_factory=dict)
+    compare: Compare = Compare()
+    sensitive: list[PathText] = Field(default_factory=list)
+    intake: Intake = Intake()
+    verdicts: Verdicts = Verdicts()
+    internal: Internal = Internal()
+    limits: Limits = Limits()
+
+    _folder: FilePath = PrivateAttr(default=FilePath())
+
+    @property
+    def folder(self) -> FilePath:
+        """The folder of the file, where the module of a Python rebuild is looked for."""
+        return self._folder
+
+    @property
+    def bootstrap(self) -> str:
+        """The broker as Kafka clients want it: `host:port,host:port`."""
+        return self.broker.removeprefix("kafka://").replace(";kafka://", ",").replace(";", ",")
+
+    def key_paths(self) -> tuple[Path, ...]:
+        """Return the paths of the match key."""
+        return tuple(parse_path(each) for each in self.match.key)
+
+    @field_validator("rebuild")
+    @classmethod
+    def _no_conflicts(cls, rebuild: Any) -> Any:
+        if isinstance(rebuild, dict):
+            check_fields(rebuild)
+        return rebuild
+
+    @field_validator("sensitive")
+    @classmethod
+    def _no_positions(cls, paths: list[str]) -> list[str]:
+        for each in paths:
+            if any(isinstance(step, int) for step in parse_path(each)):
+                raise ValueError(f"{each}: expected [*]: single positions have no rules")
+        return paths
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Contract":
+        if self.legacy.topic == self.rebuilt.topic and self.legacy.broker is None:
+            raise SettingError("the same topic as legacy.topic", "rebuilt", "topic")
+        self._compare_paths()
+        self._keys_are_made()
+        self._lookups_exist()
+        if self.compare.unexpected == "ignore" and not isinstance(self.rebuild, dict):
+            raise SettingError(
+                "`ignore` needs a rebuild that is a mapping, because nobody knows beforehand what "
+                "a Python function makes; name the paths in compare.ignore",
+                "compare",
+                "unexpected",
+            )
+        return self
+
+    def _compare_paths(self) -> None:
+        keys = self.key_paths()
+        for name in ("ignore", "tolerance", "unordered"):
+            for index, rule in enumerate(getattr(self.compare, name)):
+                place = ("compare", name, index, "path")
+                path = parse_path(rule.path)
+                if not path:
+                    raise SettingError("expected a path below the message itself", *place)
+                if any(isinstance(step, int) for step in path):
+                    raise SettingError("expected [*]: single positions have no rules", *place)
+                if any(_overlap(path, key) for key in keys):
+                    raise SettingError("a part of match.key, by whose value is paired", *place)
+
+    def _keys_are_made(self) -> None:
+        if not isinstance(self.rebuild, dict):
+            return
+        targets = targets_of(self.rebuild)
+        for key in self.key_paths():
+            if not any(key[: len(target)] == target for target in targets):
+                made = ", ".join(sorted(map(render_path, targets)))
+                raise SettingError(
+                    f"nothing in rebuild makes {render_path(key)}; its targets: {made}",
+                    "match",
+                    "key",
+                )
+
+    def _lookups_exist(self) -> None:
+        for name, table in self.lookups.items():
+            if not table:
+                raise SettingError("expected entries in the table", "lookups", name)
+            check_table(table)
+        rules = all_rules(self.rebuild) if isinstance(self.rebuild, dict) else ()
+        for place, rule in rules:
+            if rule.lookup is not None and rule.lookup not in self.lookups:
+                known = ", ".join(sorted(self.lookups)) or "none"
+                text = f"no table {rule.lookup!r} in lookups; there: {known}"
+                raise SettingError(text, "rebuild", *place, "lookup")
+
+
+def _overlap(pattern: Path, key: Path) -> bool:
+    """Tell whether a pattern covers a key path, or a part of its value."""
+    steps = zip(pattern, key, strict=False)
+    return all(isinstance(step, Wildcard) or step == name for step, name in steps)

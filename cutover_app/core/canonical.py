@@ -1,0 +1,157 @@
+r"""The canonical form of a message: one spelling for each value (rule R10).
+
+Equal bytes mean equal messages.
+
+The canonical form is JSON itself, written in one way: fields sorted, no white space, strings as
+msgspec writes them, and each number in one spelling. JSON's grammar already keeps types apart ("1"
+is not 1, null is not an absent field), so a writer that is a function of the value is injective.
+
+Numbers are exact at any length: a number is an `int` or a `decimal.Decimal`, never a `float`.
+
+    not strict (default)  1, 1.0 and 1e0 are one number, written 1; -0.0 is 0; 12.50 is 12.5
+    strict                a number with a point or an exponent is another one than an integer:
+                          1.0 is not 1, and is written 1.0; 12.50 is still 12.5, and -0.0 is 0.0
+
+Invariants:
+
+A. canonical(x) == canonical(y) exactly when x and y are the same JSON value.
+B. Reading canonical bytes and writing them again gives the same bytes.
+C. Of two values that were read, numbers are equal exactly when they have one Python type and
+   compare equal.
+D. Whatever cannot be told apart by the reader is refused: NaN, lone surrogates and bytes that are
+   not UTF-8 by the JSON reader itself; fields that occur twice by `same_strings`; what nests too
+   deep or has too long a number by the limits here.
+
+`same_strings` deserves its proof. A JSON reader that meets a field twice keeps one and tells
+nobody. But every string of the text, field names included, has exactly two quotes that are not
+escaped, and every string that the reader kept has two in whatever is written from it. A field that
+was dropped took at least its own name with it. So as many unescaped quotes in the text as in the
+text written again means: nothing was dropped. A quote is escaped exactly when an odd number of
+backslashes stands before it; backslashes occur in strings only, and there pair up from the left; so
+once all pairs are gone, what `\"` counts are the escaped ones. An escape like `\u0022` has no quote byte at all.
+"""
+
+from collections.abc import Callable
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+import xxhash
+
+NUMBER_DIGITS_MAX: Final = 4300
+"""Digits of a number before its point, and zeros after it; a number beyond is undecodable."""
+
+NUMBER_CHARS_MAX: Final = 10_000
+"""Characters of a number that has a point or an exponent."""
+
+NESTING_MAX: Final = 200
+"""Levels of lists and objects in each other; a message with more is undecodable."""
+
+_REMEMBERED_NUMBERS: Final = 8192
+_REMEMBERED_CHARS: Final = 32
+
+_EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
+Value = Any
+"""A JSON value: dict, list, str, bool, None, int, or a Decimal as `exact_number` makes it."""
+
+
+class BadNumberError(ValueError):
+    """A number beyond the limits."""
+
+
+def exact_number(text: str) -> int | Decimal:
+    """Return the number that is written with a point or an exponent; integral ones as `int`."""
+    number = _read(text)
+    return int(number) if number == number.to_integral_value() else _EXACT.normalize(number)
+
+
+def strict_number(text: str) -> int | Decimal:
+    """Return the same, but integral ones as a Decimal that is written with `.0`."""
+    number = _read(text)
+    integral = number == number.to_integral_value()
+    return Decimal(f"{int(number)}.0") if integral else _EXACT.normalize(number)
+
+
+def _read(text: str) -> Decimal:
+    if len(text) > NUMBER_CHARS_MAX:
+        raise BadNumberError(f"a number of {len(text)} characters, limit {NUMBER_CHARS_MAX}")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise BadNumberError(f"an exponent beyond {NUMBER_DIGITS_MAX} digits") from None
+    if not number.is_finite():
+        raise BadNumberError("a number that is not finite")
+    if not number:
+        return Decimal(0)
+    if not -NUMBER_DIGITS_MAX <= number.adjusted() < NUMBER_DIGITS_MAX:
+        raise BadNumberError(f"an exponent beyond {NUMBER_DIGITS_MAX} digits")
+    return number
+
+
+class _Numbers(dict[str, int | Decimal]):
+    """Numbers already read, by their text: prices recur, and a look-up costs a tenth."""
+
+    def __init__(self, read: Callable[[str], int | Decimal]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: str) -> int | Decimal:
+        number = self._read(text)
+        if len(text) <= _REMEMBERED_CHARS:
+            if len(self) >= _REMEMBERED_NUMBERS:
+                self.clear()
+            self[text] = number
+        return number
+
+
+def reader(*, strict: bool = False) -> Callable[[bytes], Value]:
+    """Return the JSON reader.
+
+    It raises msgspec's errors, `BadNumberError`, UnicodeDecodeError and RecursionError.
+    """
+    numbers = _Numbers(strict_number if strict else exact_number)
+    return msgspec.json.Decoder(float_hook=numbers.__getitem__).decode
+
+
+canonical: Final[Callable[[Value], bytes]] = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+"""Return the canonical bytes of a value; TypeError where it is not made of JSON values."""
+
+unsorted_json: Final[Callable[[Value], bytes]] = msgspec.json.Encoder(decimal_format="number").encode
+"""Return the same with the fields in the order they have: faster, and enough for `same_strings`."""
+
+
+def digest(data: bytes) -> bytes:
+    """Return the 16-byte digest of canonical bytes."""
+    return xxhash.xxh3_128_digest(data)
+
+
+def quotes(text: bytes) -> int:
+    """Return how many quotes in a JSON text begin or end a string."""
+    if b"\\" not in text:
+        return text.count(b'"')
+    text = text.replace(b"\\", b"")
+    return text.count(b'"') - text.count(b'\\"')
+
+
+def same_strings(text: bytes, written: bytes) -> bool:
+    """Tell whether no string, so no field, of `text` is lost in `written`, its value written."""
+    return quotes(text) == quotes(written)
+
+
+def too_deep(text: bytes, value: Value) -> bool:
+    """Tell whether `value`, read from `text`, nests too deep. Nearly always two counts decide."""
+    if text.count(b"{") + text.count(b"[") <= NESTING_MAX:
+        return False
+    level = [value]
+    for _ in range(NESTING_MAX + 1):
+        inner: list[Value] = []
+        for each in level:
+            if type(each) is dict:
+                inner.extend(each.values())
+            elif type(each) is list:
+                inner.extend(each)
+        level = [each for each in inner if type(each) in {dict, list}]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,294 @@
+"""What two messages differ in (rule R10), and how a value is shown (rule R13).
+
+Both messages are projections under the same rules (`core/rules.py`), with what travels beside them
+put back in its place.
+
+Invariants:
+
+A. `differences` of two messages is empty exactly when they are equal under the rules.
+B. The two ways round it finds the same paths; `missing_field` and `unexpected_field` change places.
+C. A hole is one finding at its path, whatever the other side has there.
+D. No value leaves this module unmasked at a sensitive path, above one, below one, or in a field
+   that nobody expected.
+
+A list without order is matched item by item: by the fields that identify an item where the contract
+names them, and shown as `$.lines[sku="A1"]`; else by whole value. Of items that match nothing, the
+first of one side is compared with the first of the other in sorted order, and shown as `[*]`.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from cutover_app.core import limits
+from cutover_app.core.canonical import Value
+from cutover_app.core.paths import Path, render_step
+from cutover_app.core.rules import (
+    ABSENT,
+    Hole,
+    Rules,
+    canonical_with_holes,
+    identity,
+    is_hidden,
+    lift,
+    take_holes,
+    value_at,
+)
+from cutover_app.core.verdicts import Finding
+
+NATIVE_INT_MAX: Final = 1 << 53
+"""Integers up to here are shown as numbers; readers of a verdict may keep no more digits."""
+
+MATCHED_MAX: Final = 32
+"""Items of a list without order, alike but for a tolerance, that are matched optimally."""
+
+
+class Masked(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A value that must not be shown: type, length, and a keyed HMAC where there is a key."""
+
+    masked: str
+    len: int
+    hmac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """How values are shown. `secret` keys the HMAC of masked ones: equal values can be seen."""
+
+    secret: bytes = b""
+
+    def value(self, value: Value, *, masked: bool) -> Any:
+        """Return what a verdict says of a value."""
+        if masked:
+            return self.mask(value)
+        if value is None or type(value) is bool:
+            return value
+        if type(value) is str:
+            return cut(value)
+        if type(value) is int and -NATIVE_INT_MAX <= value <= NATIVE_INT_MAX:
+            return value
+        return cut(canonical_with_holes(value).decode())
+
+    def mask(self, value: Value) -> Masked:
+        """Return type and length (characters, items or fields; of others, of their text)."""
+        data = canonical_with_holes(value)
+        size = len(value) if isinstance(value, str | list | dict) else len(data)
+        code = hmac.digest(self.secret, data, "sha256").hex()[:16] if self.secret else ""
+        return Masked(json_type(value), size, code)
+
+
+def cut(text: str) -> str:
+    """Return at most as many characters as a verdict shows of one value."""
+    if len(text) <= limits.SHOWN_CHARS_MAX:
+        return text
+    return text[: limits.SHOWN_CHARS_MAX - 1] + "…"
+
+
+_TYPES: Final[Mapping[type, str]] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    Decimal: "number",
+}
+
+
+def json_type(value: Value) -> str:
+    """Return the JSON name of the type of a value."""
+    return _TYPES.get(type(value), "null")
+
+
+# --------------------------------------------------------------------------------------------------
+# Diff
+
+
+def differences(expected: Value, actual: Value, rules: Rules, show: Show) -> tuple[Finding, ...]:
+    """Return what is wrong with `actual`, the most that a verdict may have; () where nothing is."""
+    walk = _Walk(show)
+    walk.values(expected, actual, rules, "$", masked=False)
+    found = walk.findings
+    most = limits.FINDINGS_MAX
+    if len(found) <= most:
+        return tuple(found)
+    rest = Finding(found[most].kind, "$", note=f"{len(found) - most} more findings are not listed")
+    return (*found[:most], rest)
+
+
+class _Walk:
+    """One walk over two messages. Paths are text already: what differs is the exception."""
+
+    def __init__(self, show: Show) -> None:
+        self.findings: list[Finding] = []
+        self.show = show
+
+    def values(self, one: Value, two: Value, rules: Rules, path: str, *, masked: bool) -> None:
+        masked = masked or rules.sensitive
+        kind, other = type(one), type(two)
+        if kind is Hole:
+            self.hole(one, two, path, masked=masked or rules.covers)
+        elif kind is dict and other is dict:
+            self.objects(one, two, rules, path, masked=masked)
+        elif kind is list and other is list:
+            if rules.unordered is None:
+                self.lists(one, two, rules, path, masked=masked)
+            else:
+                self.unordered(one, two, rules, path, masked=masked)
+        elif kind is other and one == two:
+            return
+        elif rules.tolerance is None or not rules.tolerance.allows(one, two):
+            self.differ(one, two, path, masked=masked or rules.covers)
+
+    def differ(self, one: Value, two: Value, path: str, *, masked: bool) -> None:
+        comparable = one is None or two is None or json_type(one) == json_type(two)
+        kind = "wrong_value" if comparable else "wrong_type"
+        value = self.show.value
+        shown = value(one, masked=masked), value(two, masked=masked)
+        self.findings.append(Finding(kind, path, *shown))
+        self.holes_in(one, path)
+
+    def hole(self, hole: Hole, two: Value, path: str, *, masked: bool) -> None:
+        shown = UNSET if two is ABSENT else self.show.value(two, masked=masked)
+        self.findings.append(Finding(hole.kind, path, UNSET, shown, note=hole.note))
+
+    def missing(self, value: Value, rules: Rules, path: str, *, masked: bool) -> None:
+        masked = masked or rules.covers
+        if type(value) is Hole:
+            self.hole(value, ABSENT, path, masked=masked)
+            return
+        shown = self.show.value(value, masked=masked)
+        self.findings.append(Finding("missing_field", path, expected=shown))
+        self.holes_in(value, path)
+
+    def unexpected(self, value: Value, path: str) -> None:
+        # Nothing is known about such a field, so it may hold anything: never shown (R13).
+        shown = self.show.value(value, masked=True)
+        self.findings.append(Finding("unexpected_field", path, actual=shown))
+
+    def holes_in(self, value: Value, path: str) -> None:
+        """Report holes inside of something that has no counterpart: they stand on their own."""
+        holes: list[tuple[Path, Hole]] = []
+        take_holes(value, (), holes)
+        for steps, hole in holes:
+            self.hole(hole, ABSENT, path + "".join(map(render_step, steps)), masked=True)
+
+    def objects(
+        self,
+        one: dict[str, Value],
+        two: dict[str, Value],
+        rules: Rules,
+        path: str,
+        *,
+        masked: bool,
+    ) -> None:
+        for name in sorted(one.keys() | two.keys()):
+            here = path + render_step(name)
+            if name not in two:
+                self.missing(one[name], rules.of(name), here, masked=masked)
+            elif name not in one:
+                self.unexpected(two[name], here)
+            else:
+                self.values(one[name], two[name], rules.of(name), here, masked=masked)
+
+    def lists(self, one: list[Value], two: list[Value], rules: Rules, path: str, *, masked: bool) -> None:
+        inner = rules.of_items()
+        shorter = min(len(one), len(two))
+        for index in range(shorter):
+            here = f"{path}[{index}]"
+            self.values(one[index], two[index], inner, here, masked=masked)
+        for index in range(shorter, len(one)):
+            self.missing(one[index], inner, f"{path}[{index}]", masked=masked)
+        for index in range(shorter, len(two)):
+            self.unexpected(two[index], f"{path}[{index}]")
+
+    def unordered(self, one: list[Value], two: list[Value], rules: Rules, path: str, *, masked: bool) -> None:
+        by = rules.unordered.by if rules.unordered else ()
+        inner = rules.of_items()
+        groups: dict[bytes, tuple[list[Value], list[Value]]] = {}
+        for side, items in enumerate((one, two)):
+            for item in items:
+                groups.setdefault(identity(item, by), ([], []))[side].append(item)
+        for _, group in sorted(groups.items()):
+            here = path + self.selector((group[0] or group[1])[0], by, inner, masked=masked)
+            ours, theirs = unmatched(*group, inner)
+            for left, right in zip(ours, theirs, strict=False):
+                self.values(left, right, inner, here, masked=masked)
+            for left in ours[len(theirs) :]:
+                self.missing(left, inner, here, masked=masked)
+            for right in theirs[len(ours) :]:
+                self.unexpected(right, here)
+
+    def selector(self, item: Value, by: tuple[Path, ...], rules: Rules, *, masked: bool) -> str:
+        """Return how an item is named: by what identifies it, unless that must not be shown."""
+        if not by:
+            return "[*]"
+        parts = []
+        for path in by:
+            value = value_at(item, path)
+            hidden = masked or is_hidden(rules, path) or type(value) in {dict, list, Hole}
+            shown = "*" if hidden else _selected(value)
+            parts.append("".join(map(render_step, path)).lstrip(".") + "=" + shown)
+        return f"[{','.join(parts)}]"
+
+
+def _selected(value: Value) -> str:
+    if value is ABSENT:
+        return "absent"
+    return canonical_with_holes(cut(value) if type(value) is str else value).decode()
+
+
+def unmatched(ours: list[Value], theirs: list[Value], rules: Rules) -> tuple[list[Value], list[Value]]:
+    """Return the items of either list, in order, that have no equal in the other."""
+    buckets: dict[bytes, tuple[list[int], list[int]]] = {}
+    for side, items in enumerate((ours, theirs)):
+        for index, item in enumerate(items):
+            alike = lift(item, rules, (), []) if rules.tolerant else item
+            key = canonical_with_holes(alike)
+            buckets.setdefault(key, ([], []))[side].append(index)
+    left: set[int] = set()
+    right: set[int] = set()
+    for lefts, rights in buckets.values():
+        for i, j in _matching(ours, theirs, lefts, rights, rules):
+            left.add(i)
+            right.add(j)
+    return (
+        [item for index, item in enumerate(ours) if index not in left],
+        [item for index, item in enumerate(theirs) if index not in right],
+    )
+
+
+def _equal(one: Value, two: Value, rules: Rules) -> bool:
+    walk = _Walk(Show())
+    walk.values(one, two, rules, "$", masked=False)
+    return not walk.findings
+
+
+def _matching(
+    ours: list[Value], theirs: list[Value], lefts: list[int], rights: list[int], rules: Rules
+) -> list[tuple[int, int]]:
+    """Return as many pairs of equal items as there can be; beyond a limit, in order."""
+    if not lefts or not rights:
+        return []
+    if max(len(lefts), len(rights)) > MATCHED_MAX or not rules.tolerant:
+        pairs = zip(lefts, rights, strict=False)
+        return [(i, j) for i, j in pairs if _equal(ours[i], theirs[j], rules)]
+    equal = {i: [j for j in rights if _equal(ours[i], theirs[j], rules)] for i in lefts}
+    partner: dict[int, int] = {}
+
+    def place(i: int, tried: set[int]) -> bool:
+        for j in equal[i]:
+            if j not in tried:
+                tried.add(j)
+                if j not in partner or place(partner[j], tried):
+                    partner[j] = i
+                    return True
+        return False
+
+    for i in lefts:
+        place(i, set())
+    return [(i, j) for j, i in partner.items()]
