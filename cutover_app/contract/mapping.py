@@ -1,8 +1,9 @@
 """The rebuild mapping: which field of the new format is made how.
 
 A *target* is a path in the new format, of field names only. Its rule names one source (`from`,
-`const`, `each` or `concat`), and then, in this order: `default`, `trim`, `replace`, `upper` or
-`lower`, `map` or `lookup`, `as`. A text instead of a rule is short for `from`.
+`const`, `each` or `concat`), and then, in this order: `trim`, `replace`, `upper` or `lower`, `map`
+or `lookup`, `as`. `default` is the value where the source is absent, and goes through none of them.
+A text instead of a rule is short for `from`.
 """
 
 import re
@@ -210,11 +211,20 @@ class FieldRule(Model):
             self._times()
 
     def _times(self) -> None:
-        if self.format is not None and self.format not in INPUTS:
+        local = self.format is not None and self.format not in INPUTS
+        if self.format is not None and local:
             _check_format(self.format)
+            local = "%z" not in self.format
+        placed = self.as_ in {"epoch_s", "epoch_ms"} or (
+            self.as_ == "datetime" and self.output in {None, *OUTPUTS} - {"iso_local"}
+        )
+        if local and self.zone is None and (placed or self.to is not None):
+            raise ValueError("expected zone: the format has no offset (%z), so in which zone?")
         if self.output is not None:
             if self.as_ in {"epoch_s", "epoch_ms"}:
                 raise ValueError(f"`as: {self.as_}` is a number: no use for output")
+            if self.as_ in {"date", "time"} and self.output in OUTPUTS - {"iso"}:
+                raise ValueError(f"output: expected iso, or a format with % in it, for {self.as_}")
             if self.output not in OUTPUTS and not re.search("%[A-Za-z]", self.output):
                 raise ValueError(f"output: expected one of {', '.join(sorted(OUTPUTS))}, or a format with % in it")
 

@@ -1,0 +1,424 @@
+"""Compiles a contract, once, into the three functions that stage one and the judge call per record.
+
+    rebuild   a legacy record  -> the entries that stand for what the rebuilt producer should publish
+    observe   a rebuilt record -> the one entry that stands for what it did publish
+    diff      two entries      -> what is wrong
+
+Each record is decoded once. What a contract does not ask for costs nothing: without rules the
+canonical form of a rebuilt record is its payload, and without holes or tolerances nothing travels
+beside it. Nothing in here depends on the clock, the environment's order or an earlier record; what
+is remembered between records are results of pure functions.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from struct import Struct
+from typing import Any, Final, Protocol
+
+import xxhash
+
+from cutover_app.codec.json_codec import (
+    UndecodableError,
+    json_reader,
+    refuse_repeated,
+    refuse_repeated_in,
+)
+from cutover_app.contract.errors import ComparisonError, ImpureHookError
+from cutover_app.contract.hook import HookError, call_hook, load_hook
+from cutover_app.contract.mapping import FieldRule
+from cutover_app.contract.models import Contract
+from cutover_app.contract.rebuild import Compiler
+from cutover_app.core import limits
+from cutover_app.core.canonical import Value, canonical, digest, reader
+from cutover_app.core.compare import Show, differences, json_type
+from cutover_app.core.frames import MESSAGE, REBUILD_FAILED, UNDECODABLE, UNKEYED, Entry
+from cutover_app.core.paths import ITEMS, Path, parse_path, render_path
+from cutover_app.core.rules import (
+    ABSENT,
+    Hole,
+    Ignore,
+    Known,
+    Lifted,
+    Pattern,
+    Rules,
+    Sensitive,
+    Tolerance,
+    Unordered,
+    build_rules,
+    is_hidden,
+    lift,
+    project,
+    put_back,
+    take_holes,
+    value_at,
+)
+from cutover_app.core.verdicts import Finding
+
+SECRET_ENV: Final = "CUTOVER_HMAC_KEY"
+"""Names the environment variable that keys the HMAC of masked values."""
+
+RULES_VERSION: Final = 1
+"""Raised when the meaning of a contract changes, so that two versions do not judge one run."""
+
+REPEAT_EVERY: Final = 10_000
+"""One record in so many is rebuilt twice."""
+
+Message = dict[str, Value]
+
+_RAW: Final = Struct("<qiii")
+_LENGTH: Final = Struct("<i")
+_PLACE: Final = Struct("<qi")
+
+
+class Record(Protocol):
+    """A source record; aiokafka's fits."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Any
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Compiled:
+    """A contract in the form in which it is used."""
+
+    name: str
+    rules: str
+    """Hash of all that changes verdicts; intake and rows carry it (R3)."""
+    tolerant: bool
+    """Equal digests are not enough for a match: values under a tolerance travel beside them."""
+    rebuild: Callable[[Record], list[Entry]]
+    observe: Callable[[Record], Entry]
+    diff: Callable[[Entry, Entry], tuple[Finding, ...]]
+    shown_key: Callable[[bytes], list[Any]]
+
+    def __repr__(self) -> str:
+        """Return name and hash."""
+        return f"<Compiled {self.name} {self.rules[:19]}>"
+
+
+def compile_contract(contract: Contract, environ: Mapping[str, str] = os.environ) -> Compiled:
+    """Compile a contract; raises `ContractError` where its Python function cannot be had."""
+    strict = contract.compare.numbers == "strict"
+    rules = build_rules(list(_patterns(contract)))
+    show = Show(environ.get(SECRET_ENV, "").encode())
+    entries = _Entries(contract, rules)
+    make, source = _maker(contract, rules)
+    return Compiled(
+        name=contract.contract,
+        rules=rules_hash(contract, source),
+        tolerant=rules.tolerant,
+        rebuild=_rebuilder(contract, entries, make),
+        observe=_observer(contract, entries),
+        diff=_differ(rules, show, strict=strict),
+        shown_key=_key_shower(contract, rules, show),
+    )
+
+
+def rules_hash(contract: Contract, source: bytes = b"") -> str:
+    """Return the hash of what changes verdicts: the contract without what only says where or why."""
+    kept = contract.model_dump(mode="python", by_alias=True, exclude_unset=False)
+    for name in ("broker", "security", "internal"):
+        kept.pop(name)
+    kept["verdicts"].pop("replication")
+    for each in kept["compare"]["ignore"]:
+        each.pop("reason")
+        each.pop("until")
+    # `const: null` and no const differ; a dump with defaults alone would not tell.
+    kept["given"] = contract.model_dump(mode="python", by_alias=True, exclude_unset=True)["rebuild"]
+    said = json.dumps(_orderly(kept), ensure_ascii=False)
+    code = hashlib.sha256(f"{RULES_VERSION}\n{said}\n".encode() + source)
+    return f"sha256:{code.hexdigest()}"
+
+
+def _orderly(value: Any) -> Any:
+    """Return a value whose JSON is one for one, whatever the order of keys and their types."""
+    if isinstance(value, dict):
+        items = ((repr(key), _orderly(each)) for key, each in value.items())
+        return ["dict", *sorted(items, key=lambda item: item[0])]
+    if isinstance(value, list | tuple):
+        return [_orderly(each) for each in value]
+    return f"decimal {value}" if isinstance(value, Decimal) else value
+
+
+# --------------------------------------------------------------------------------------------------
+# Rules
+
+
+def _patterns(contract: Contract) -> Iterable[Pattern]:
+    compare = contract.compare
+    for ignore in compare.ignore:
+        yield parse_path(ignore.path), Ignore()
+    for near in compare.tolerance:
+        yield parse_path(near.path), Tolerance(_decimal(near.abs), _decimal(near.rel))
+    for unordered in compare.unordered:
+        yield parse_path(unordered.path), Unordered(unordered.by_paths)
+    for sensitive in contract.sensitive:
+        yield parse_path(sensitive), Sensitive()
+    if compare.unexpected == "ignore" and isinstance(contract.rebuild, dict):
+        yield from _known(contract.rebuild, ())
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _known(fields: Mapping[str, FieldRule], base: Path) -> Iterable[Pattern]:
+    """Yield, for each object that a mapping builds, the fields that it can have."""
+    names: dict[Path, set[str]] = {base: set()}
+    for text, rule in fields.items():
+        path = parse_path(text)
+        for depth, step in enumerate(path):
+            names.setdefault((*base, *path[:depth]), set()).add(str(step))
+        yield from _known_items(rule, (*base, *path))
+    for place, known in names.items():
+        yield place, Known(frozenset(known))
+
+
+def _known_items(rule: FieldRule, path: Path) -> Iterable[Pattern]:
+    if rule.fields is not None:
+        yield from _known(rule.fields, (*path, ITEMS))
+    if rule.item is not None:
+        yield from _known_items(rule.item, (*path, ITEMS))
+
+
+# --------------------------------------------------------------------------------------------------
+# Entries
+
+
+class _KeyError(ValueError):
+    """No match key: the kind of entry that comes of it, and the reason."""
+
+    def __init__(self, kind: int, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+_SCALARS: Final = frozenset({str, int, bool, Decimal})
+
+
+class _Entries:
+    """Makes entries of messages in the new format."""
+
+    def __init__(self, contract: Contract, rules: Rules) -> None:
+        self.rules = rules
+        self.paths = contract.key_paths()
+        only = self.paths[0] if len(self.paths) == 1 else ()
+        self.name = str(only[0]) if len(only) == 1 else None
+        """The field that is the key, in the most common case."""
+
+    def key(self, message: Message) -> bytes:
+        """Return the match key of a message; raises `_KeyError`."""
+        if self.name is not None:
+            part = message.get(self.name)
+            if type(part) is str or type(part) is int:
+                key = canonical([part])
+                if len(key) <= limits.KEY_BYTES_MAX:
+                    return key
+        parts = [self._part(message, path) for path in self.paths]
+        key = canonical(parts)
+        if len(key) > limits.KEY_BYTES_MAX:
+            raise _KeyError(UNKEYED, f"key of {len(key)} bytes, limit {limits.KEY_BYTES_MAX}")
+        return key
+
+    def _part(self, message: Message, path: Path) -> Value:
+        for length in range(1, len(path) + 1):
+            if type(hole := value_at(message, path[:length])) is Hole:
+                raise _KeyError(REBUILD_FAILED, f"key {render_path(path)}: {hole.kind}")
+        part = value_at(message, path)
+        if type(part) not in _SCALARS:
+            what = "absent" if part is ABSENT else json_type(part)
+            raise _KeyError(UNKEYED, f"key {render_path(path)} is {what}")
+        if type(part) is Decimal and part == part.to_integral_value():
+            return int(part)  # A key is the same key however strict numbers are compared.
+        return part
+
+    def expected(self, message: Message, record: Record, index: int, raw: bytes) -> Entry:
+        """Return the entry of a message that should have been published."""
+        at = record.offset, index, _timestamp(record)
+        try:
+            key = self.key(message)
+            if not self.rules.reshapes:
+                payload = canonical(message)
+                return Entry(*at, MESSAGE, key, digest(payload), raw, payload, b"")
+            payload, beside, whole = self._project(message)
+        except _KeyError as error:
+            return Entry(*at, error.kind, b"", b"", raw, str(error).encode(), b"")
+        except TypeError:
+            # Only a hole is not a JSON value.
+            payload, beside, whole = self._project(message)
+        code = digest(payload)
+        if not whole:
+            # A message with a hole equals nothing: JSON never begins with these bytes.
+            code = digest(b"hole" + raw + _PLACE.pack(record.offset, index) + payload + beside)
+        return Entry(*at, MESSAGE, key, code, raw, payload, beside)
+
+    def actual(self, message: Message, record: Record, value: bytes) -> Entry:
+        """Return the entry of a message that was published; raises `UndecodableError`."""
+        written = canonical(message)
+        refuse_repeated(value, written)
+        key = self.key(message)
+        payload, beside = written, b""
+        if self.rules.reshapes:
+            payload, beside, _ = self._project(message)
+        at = record.offset, 0, _timestamp(record)
+        return Entry(*at, MESSAGE, key, digest(payload), b"", payload, beside)
+
+    def _project(self, message: Message) -> tuple[bytes, bytes, bool]:
+        """Return payload, what travels beside it, and whether there is no hole."""
+        holes: list[tuple[Path, Hole]] = []
+        lifted: Lifted = []
+        shown = take_holes(project(message, self.rules), (), holes)
+        payload = canonical(lift(shown, self.rules, (), lifted))
+        beside: dict[str, Any] = {}
+        if holes:
+            beside["holes"] = [[path, hole.kind, hole.note] for path, hole in holes]
+        if lifted:
+            beside["tolerance"] = lifted
+        return payload, canonical(beside) if beside else b"", not holes
+
+
+def _timestamp(record: Record) -> int:
+    return record.timestamp if record.timestamp is not None else -1
+
+
+# --------------------------------------------------------------------------------------------------
+# Rebuild
+
+
+Maker = Callable[[Message], list[Message | HookError]]
+
+
+def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
+    """Return what makes messages of a legacy message, and the source that the rules hash covers."""
+    strict = contract.compare.numbers == "strict"
+    if isinstance(contract.rebuild, dict):
+        compiler = Compiler(contract.lookups, rules, strict=strict)
+        build = compiler.fields(contract.rebuild, ())
+        return lambda message: [build(message, message)], b""
+    file = str(contract.folder / "…") if contract.folder.name else "contract"
+    function, source = load_hook(contract.rebuild.python, contract.folder, file)
+    read = reader(strict=strict)
+    return lambda message: call_hook(function, read, message), source
+
+
+def raw_digest(record: Record) -> bytes:
+    """Return the digest of key, value, headers and timestamp: equal for a record that was sent again."""
+    key, value, headers = record.key, record.value, record.headers
+    head = _RAW.pack(
+        _timestamp(record),
+        -1 if key is None else len(key),
+        -1 if value is None else len(value),
+        len(headers),
+    )
+    data = head + (key or b"") + (value or b"")
+    for name, content in headers:
+        for each in (name.encode("utf-8", "surrogatepass"), content):
+            data += _LENGTH.pack(-1 if each is None else len(each)) + (each or b"")
+    return xxhash.xxh3_128_digest(data)
+
+
+def _rebuilder(contract: Contract, entries: _Entries, make: Maker) -> Callable[[Record], list[Entry]]:
+    strict = contract.compare.numbers == "strict"
+    read = json_reader(contract.limits.record, strict=strict)
+    when = contract.legacy.when
+    wanted = None
+    if when is not None:
+        wanted = Compiler({}, entries.rules, strict=strict).condition(when)
+
+    def once(record: Record) -> list[Entry]:
+        raw = raw_digest(record)
+        try:
+            message = read(record.value)
+            refuse_repeated_in(record.value or b"", message)
+        except UndecodableError as error:
+            return [_rejected(record, 0, UNDECODABLE, raw, str(error))]
+        if wanted is not None and not wanted(message, message):
+            return []
+        return [
+            entries.expected(made, record, index, raw)
+            if type(made) is dict
+            else _rejected(record, index, REBUILD_FAILED, raw, str(made))
+            for index, made in enumerate(make(message))
+        ]
+
+    def rebuild(record: Record) -> list[Entry]:
+        made = once(record)
+        if record.offset % REPEAT_EVERY == 0 and once(record) != made:
+            raise ImpureHookError(
+                f"rebuilding the record at offset {record.offset} of {contract.legacy.topic} twice "
+                "gave two results; verdicts would not repeat: make the rebuild function depend on "
+                "its record alone"
+            )
+        return made
+
+    return rebuild
+
+
+def _rejected(record: Record, index: int, kind: int, raw: bytes, reason: str) -> Entry:
+    text = reason[: limits.SHOWN_CHARS_MAX].encode("utf-8", "replace")
+    return Entry(record.offset, index, _timestamp(record), kind, b"", b"", raw, text, b"")
+
+
+# --------------------------------------------------------------------------------------------------
+# Observe, diff, key
+
+
+def _observer(contract: Contract, entries: _Entries) -> Callable[[Record], Entry]:
+    read = json_reader(contract.limits.record, strict=contract.compare.numbers == "strict")
+
+    def observe(record: Record) -> Entry:
+        try:
+            return entries.actual(read(record.value), record, record.value or b"")
+        except UndecodableError as error:
+            return _rejected(record, 0, UNDECODABLE, b"", str(error))
+        except _KeyError as error:
+            return _rejected(record, 0, UNKEYED, b"", str(error))
+
+    return observe
+
+
+def _differ(rules: Rules, show: Show, *, strict: bool) -> Callable[[Entry, Entry], tuple[Finding, ...]]:
+    read = reader(strict=strict)
+
+    def message(entry: Entry) -> Value:
+        value = read(entry.payload)
+        beside = read(entry.beside) if entry.beside else {}
+        for path, lifted in beside.get("tolerance", ()):
+            value = put_back(value, path, lifted)
+        for path, kind, note in beside.get("holes", ()):
+            value = put_back(value, path, Hole(kind, note))
+        return value
+
+    def diff(expected: Entry, actual: Entry) -> tuple[Finding, ...]:
+        same = expected.payload == actual.payload
+        if same and expected.beside == actual.beside:
+            return ()
+        found = differences(message(expected), message(actual), rules, show)
+        if not found and not same:
+            raise ComparisonError(
+                "two messages with unequal digests compare as equal, at offsets "
+                f"{expected.offset} (legacy) and {actual.offset} (rebuilt)"
+            )
+        return found
+
+    return diff
+
+
+def _key_shower(contract: Contract, rules: Rules, show: Show) -> Callable[[bytes], list[Any]]:
+    read = reader()
+    hidden = [is_hidden(rules, path) for path in contract.key_paths()]
+
+    def shown_key(key: bytes) -> list[Any]:
+        if not key:
+            return []
+        parts = zip(read(key), hidden, strict=True)
+        return [show.value(part, masked=masked) for part, masked in parts]
+
+    return shown_key

@@ -1,0 +1,325 @@
+"""Compiles a rebuild mapping into plain closures, once, when the contract is loaded.
+
+A closure reads one value: `(item, message) -> value`, where `item` is the legacy message itself, or
+the list item inside `each`. It returns `ABSENT` where there is nothing to write, and a `Hole` where
+there is something that cannot be written; a hole travels in the place of the value, so that the
+healthy path pays nothing for it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cutover_app.contract.casts import CastError, make_cast, text_of
+from cutover_app.contract.mapping import Condition, FieldRule
+from cutover_app.core.canonical import Value, canonical, reader
+from cutover_app.core.compare import cut, json_type
+from cutover_app.core.paths import ITEMS, Path, parse_path
+from cutover_app.core.rules import ABSENT, Hole, Rules, is_hidden, value_at
+
+Message = dict[str, Value]
+Read = Callable[[Value, Message], Value]
+Build = Callable[[Message, Message], Message]
+Test = Callable[[Value, Message], bool]
+Step = Callable[[Value], Value]
+
+UNMAPPED = "unmapped_value"
+VIOLATION = "schema_violation"
+
+
+class UnmappedError(CastError):
+    """A value that a table does not have."""
+
+
+class Compiler:
+    """Makes closures of rules. `rules` tells which targets must not be shown."""
+
+    def __init__(self, lookups: Mapping[str, Mapping[Any, Any]], rules: Rules, *, strict: bool) -> None:
+        self.lookups = lookups
+        self.rules = rules
+        self.strict = strict
+        self._read = reader(strict=strict)
+
+    def constant(self, value: Any) -> Value:
+        """Return a value of the contract as the JSON reader would have read it."""
+        return self._read(canonical(value))
+
+    def fields(self, fields: Mapping[str, FieldRule], base: Path) -> Build:
+        """Return what builds an object of these targets; `base` is where it stands."""
+        return self._object([(parse_path(text), rule) for text, rule in fields.items()], base)
+
+    def _object(self, entries: list[tuple[Path, FieldRule]], base: Path) -> Build:
+        groups: dict[str, list[tuple[Path, FieldRule]]] = {}
+        for path, rule in entries:
+            groups.setdefault(str(path[0]), []).append((path[1:], rule))
+        plain: list[tuple[str, str]] = []
+        made: list[tuple[str, Read]] = []
+        for name, group in groups.items():
+            rest, rule = group[0]
+            if rest:
+                made.append((name, _unless_empty(self._object(group, (*base, name)))))
+            elif (source := _renamed(rule)) is not None:
+                plain.append((name, source))
+            else:
+                made.append((name, self.value(rule, (*base, name))))
+        return _builder(tuple(plain), tuple(made))
+
+    def value(self, rule: FieldRule, path: Path) -> Read:
+        """Return what reads the value of one rule; `path` is its target."""
+        read = self._source(rule, path)
+        steps = self._steps(rule)
+        if steps:
+            nullable = any(key is None for key in self._table(rule))
+            hidden = is_hidden(self.rules, path)
+            read = _with_steps(read, steps, nullable=nullable, hidden=hidden)
+        if rule.has_default:
+            read = _with_default(read, self.constant(rule.default))
+        if rule.when is not None:
+            read = _when(read, self.condition(rule.when))
+        return read
+
+    def _source(self, rule: FieldRule, path: Path) -> Read:
+        if rule.each is not None:
+            return self._each(rule, path)
+        if rule.concat is not None:
+            return _concat([self.value(part, path) for part in rule.concat], rule.sep)
+        if rule.from_ is not None:
+            return read_path(rule.from_)
+        constant = self.constant(rule.const)
+        return lambda _item, _message: constant
+
+    def _each(self, rule: FieldRule, path: Path) -> Read:
+        source = read_path(rule.each or ".")
+        where = self.condition(rule.where) if rule.where is not None else None
+        inner = (*path, ITEMS)
+        whole = rule.fields is not None
+        if rule.fields is not None:
+            one = _object_item(self.fields(rule.fields, inner))
+        elif rule.item is not None:
+            one = self.value(rule.item, inner)
+        else:
+            raise AssertionError("`each` has fields or item")
+
+        def read(item: Value, message: Message) -> Value:
+            items = source(item, message)
+            if type(items) is not list:
+                if items is ABSENT or items is None:
+                    return items
+                return Hole(VIOLATION, f"expected a list, found {_a(json_type(items))}")
+            if where is not None:
+                items = [each for each in items if where(each, message)]
+            made = [one(each, message) for each in items]
+            return made if whole else [each for each in made if each is not ABSENT]
+
+        return read
+
+    def _table(self, rule: FieldRule) -> Mapping[Any, Any]:
+        if rule.map is not None:
+            return rule.map
+        return self.lookups[rule.lookup] if rule.lookup is not None else {}
+
+    def _steps(self, rule: FieldRule) -> list[Step]:
+        steps: list[Step] = []
+        if rule.trim:
+            steps.append(_on_text(str.strip))
+        if rule.replace:
+            steps.append(_on_text(_replacing(rule.replace)))
+        if rule.upper or rule.lower:
+            steps.append(_on_text(str.upper if rule.upper else str.lower))
+        if table := self._table(rule):
+            steps.append(self._mapped(rule, table))
+        if rule.as_ is not None:
+            steps.append(make_cast(rule, strict=self.strict))
+        return steps
+
+    def _mapped(self, rule: FieldRule, table: Mapping[Any, Any]) -> Step:
+        known = {_scalar_key(self.constant(key)): self.constant(to) for key, to in table.items()}
+        texts = {key[1]: to for key, to in known.items() if key[0] is str}
+        otherwise = self.constant(rule.otherwise) if rule.has_otherwise else ABSENT
+        unmapped = rule.unmapped
+
+        def step(value: Value) -> Value:
+            if type(value) is str:
+                found = texts.get(value, ABSENT)
+            elif type(value) in {dict, list}:
+                found = ABSENT
+            else:
+                found = known.get(_scalar_key(value), ABSENT)
+            if found is not ABSENT:
+                return found
+            if otherwise is not ABSENT:
+                return otherwise
+            if unmapped == "hole":
+                raise UnmappedError("has no entry in the table")
+            return value if unmapped == "keep" else None
+
+        return step
+
+    def condition(self, condition: Condition) -> Test:
+        """Return what tests an item."""
+        if condition.all is not None:
+            every = [self.condition(each) for each in condition.all]
+            return lambda item, message: all(test(item, message) for test in every)
+        if condition.any is not None:
+            some = [self.condition(each) for each in condition.any]
+            return lambda item, message: any(test(item, message) for test in some)
+        read = read_path(condition.path or ".")
+        given = condition.model_fields_set
+        if "present" in given:
+            present = condition.present
+            return lambda item, message: (read(item, message) not in (ABSENT, None)) is present
+        if given & {"equals", "not_equals"}:
+            negated = "not_equals" in given
+            values = [condition.not_equals if negated else condition.equals]
+        else:
+            negated = "not_in" in given
+            values = list((condition.not_in if negated else condition.in_) or ())
+        wanted = {canonical(self.constant(value)) for value in values}
+
+        def test(item: Value, message: Message) -> bool:
+            value = read(item, message)
+            return (value is not ABSENT and canonical(value) in wanted) is not negated
+
+        return test
+
+
+def _renamed(rule: FieldRule) -> str | None:
+    """Return the source of a rule that only renames a field of the same object."""
+    if rule.from_ is None or rule.model_fields_set != {"from_"} or rule.from_.startswith("$"):
+        return None
+    path = parse_path(rule.from_)
+    return path[0] if len(path) == 1 and isinstance(path[0], str) else None
+
+
+def _builder(plain: tuple[tuple[str, str], ...], made: tuple[tuple[str, Read], ...]) -> Build:
+    def build(item: Message, message: Message) -> Message:
+        built = {name: item[source] for name, source in plain if source in item}
+        for name, read in made:
+            value = read(item, message)
+            if value is not ABSENT:
+                built[name] = value
+        return built
+
+    def rename(item: Message, _message: Message) -> Message:
+        return {name: item[source] for name, source in plain if source in item}
+
+    return build if made else rename
+
+
+def _unless_empty(build: Build) -> Read:
+    def read(item: Value, message: Message) -> Value:
+        return build(item, message) or ABSENT
+
+    return read
+
+
+def _object_item(build: Build) -> Read:
+    def read(item: Value, message: Message) -> Value:
+        if type(item) is dict:
+            return build(item, message)
+        if item is None:
+            return None
+        return Hole(VIOLATION, f"expected an object, found {_a(json_type(item))}")
+
+    return read
+
+
+def read_path(text: str) -> Read:
+    """Return what reads the value at a path; the closures that a message needs most are the shortest."""
+    path = parse_path(text)
+    if text.startswith("$"):
+        return lambda _item, message: value_at(message, path)
+    if not path:
+        return lambda item, _message: item
+    if len(path) == 1:
+        name = path[0]
+
+        def read(item: Value, _message: Message) -> Value:
+            return item.get(name, ABSENT) if type(item) is dict else value_at(item, path)
+
+        return read
+    return lambda item, _message: value_at(item, path)
+
+
+def _with_default(read: Read, default: Value) -> Read:
+    def defaulted(item: Value, message: Message) -> Value:
+        value = read(item, message)
+        return default if value is ABSENT else value
+
+    return defaulted
+
+
+def _with_steps(read: Read, steps: list[Step], *, nullable: bool, hidden: bool) -> Read:
+    first, *more = steps
+
+    def stepped(item: Value, message: Message) -> Value:
+        value = original = read(item, message)
+        if value is ABSENT or (value is None and not nullable) or type(value) is Hole:
+            return value
+        try:
+            value = first(value)
+            for step in more:
+                if value is None:
+                    return None
+                value = step(value)
+        except CastError as error:
+            return _hole(error, original, hidden=hidden)
+        return value
+
+    return stepped
+
+
+def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:
+    shown = f"({json_type(value)}, not shown)" if hidden else cut(canonical(value).decode())
+    if isinstance(error, UnmappedError):
+        return Hole(UNMAPPED, f"legacy value {shown} {error}")
+    return Hole(VIOLATION, f"legacy value {shown}: {error}")
+
+
+def _when(read: Read, test: Test) -> Read:
+    def guarded(item: Value, message: Message) -> Value:
+        return read(item, message) if test(item, message) else ABSENT
+
+    return guarded
+
+
+def _concat(parts: list[Read], sep: str) -> Read:
+    def read(item: Value, message: Message) -> Value:
+        texts = []
+        for part in parts:
+            value = part(item, message)
+            if value is ABSENT or value is None or type(value) is Hole:
+                return value
+            try:
+                texts.append(text_of(value))
+            except CastError as error:
+                return Hole(VIOLATION, f"a part of concat: {error}")
+        return sep.join(texts)
+
+    return read
+
+
+def _on_text(change: Callable[[str], str]) -> Step:
+    def step(value: Value) -> Value:
+        if type(value) is not str:
+            raise CastError("expected a string")
+        return change(value)
+
+    return step
+
+
+def _replacing(table: Mapping[str, str]) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        for old, new in table.items():
+            text = text.replace(old, new)
+        return text
+
+    return change
+
+
+def _scalar_key(value: Value) -> tuple[type, Value]:
+    """Return a key that keeps true apart from 1."""
+    return type(value), value
+
+
+def _a(name: str) -> str:
+    return "null" if name == "null" else f"an {name}" if name[0] in "ao" else f"a {name}"
