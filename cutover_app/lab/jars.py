@@ -81,9 +81,7 @@ def _fetch(version: str, folder: Path) -> None:
         command += ["dependency:copy-dependencies", "-DincludeScope=runtime"]
         command += [f"-DoutputDirectory={target}"]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=FETCH_TIMEOUT_S
-            )
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise LabError(f"Maven did not finish within {FETCH_TIMEOUT_S} s") from error
         if done.returncode or not target.is_dir():

@@ -18,10 +18,7 @@ async def create_topics(
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        wanted = [
-            NewTopic(name, count, 1, topic_configs=dict(configs or {}))
-            for name, count in partitions.items()
-        ]
+        wanted = [NewTopic(name, count, 1, topic_configs=dict(configs or {})) for name, count in partitions.items()]
         answer = await admin.create_topics(wanted, timeout_ms=TIMEOUT_MS)
         for name, code, message in answer.topic_errors:
             if code:
