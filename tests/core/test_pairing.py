@@ -1,0 +1,176 @@
+"""Truth tables of pairing (R6). E1 stands for the first expected record in order, A1 for the first actual."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cutover_app.core.limits import CLOSEST_MAX
+from cutover_app.core.pairing import Pairing, leftovers, pair
+from cutover_app.core.state import OPEN, Rec, position_of
+
+
+def rec(offset: int, digest: str, *, closed_at: int = 9, at: int | None = None, raw: str = "", index: int = 0) -> Rec:
+    """A record; closed unless told otherwise."""
+    place = position_of(offset if at is None else at, 1)
+    raw_bytes = (raw or f"raw{offset}").encode()
+    return Rec(0, offset, index, 0, place, 0, digest.encode(), raw_bytes, b"", closed_at)
+
+
+def spread(expected: Rec, actual: Rec) -> int:
+    """Distance between the numbers that two digests stand for."""
+    return abs(int(expected.digest) - int(actual.digest))
+
+
+def offsets(pairs: list[tuple[Rec, Rec]]) -> list[tuple[int, int]]:
+    return [(e.offset, a.offset) for e, a in pairs]
+
+
+def test_equal_digests_are_paired_in_order() -> None:
+    """Equal messages pair first with first, second with second; who is left over comes last in order."""
+    expected = [rec(1, "5"), rec(2, "5"), rec(3, "5")]
+    actual = [rec(10, "5"), rec(11, "5")]
+
+    pairing = pair(expected, actual, False, spread)
+
+    assert [(1, 10), (2, 11)] == offsets(pairing.equal)
+    assert [3] == [r.offset for r in pairing.expected]
+    assert [] == pairing.actual
+
+
+def test_equal_beats_order() -> None:
+    """An equal partner wins over one that comes earlier."""
+    pairing = pair([rec(1, "5"), rec(2, "6")], [rec(10, "6"), rec(11, "7")], False, spread)
+
+    assert [(2, 10)] == offsets(pairing.equal)
+    assert [(1, 11)] == offsets(pairing.unequal)
+
+
+def test_the_closest_are_paired_first() -> None:
+    """Among unequal records the closest find each other, whatever their order."""
+    pairing = pair([rec(1, "10"), rec(2, "20")], [rec(10, "21"), rec(11, "12")], False, spread)
+
+    assert [(2, 10), (1, 11)] == offsets(pairing.unequal)
+
+
+def test_ties_go_by_order() -> None:
+    """Where distances are equal, the order of expected decides, then that of actual."""
+    pairing = pair([rec(1, "10"), rec(2, "10")], [rec(10, "11"), rec(11, "11")], False, spread)
+
+    assert [(1, 10), (2, 11)] == offsets(pairing.unequal)
+
+
+def test_too_many_leftovers_go_by_order_and_say_so() -> None:
+    """Above the limit nobody looks for the closest: k-th with k-th."""
+    half = CLOSEST_MAX // 2 + 1
+    expected = [rec(i, str(1000 - i)) for i in range(half)]
+    actual = [rec(100 + i, str(2000 + i)) for i in range(half)]
+
+    pairing = pair(expected, actual, False, spread)
+
+    assert pairing.by_order
+    assert [(i, 100 + i) for i in range(half)] == offsets(pairing.unequal)
+
+
+def test_at_the_limit_the_closest_are_still_found() -> None:
+    """As many leftovers as the limit says are still paired closest first."""
+    half = CLOSEST_MAX // 2
+    expected = [rec(i, str(100 * i)) for i in range(half)]
+    actual = [rec(1000 + i, str(100 * (half - 1 - i) + 1)) for i in range(half)]
+
+    pairing = pair(expected, actual, False, spread)
+
+    assert not pairing.by_order
+    assert {(i, 1000 + half - 1 - i) for i in range(half)} == set(offsets(pairing.unequal))
+
+
+def test_open_records_wait() -> None:
+    """Unequal records are paired only once both are closed."""
+    assert [] == pair([rec(1, "1", closed_at=OPEN)], [rec(10, "2")], False, spread).unequal
+    assert [] == pair([rec(1, "1")], [rec(10, "2", closed_at=OPEN)], False, spread).unequal
+
+
+def test_a_unique_key_does_not_wait() -> None:
+    """Where a match key is unique, an unequal pair is judged at once."""
+    pairing = pair([rec(1, "1", closed_at=OPEN)], [rec(10, "2", closed_at=OPEN)], True, spread)
+
+    assert [(1, 10)] == offsets(pairing.unequal)
+
+
+def test_a_repetition_is_no_partner() -> None:
+    """A second copy of a paired actual is not offered to another expected message: that one is missing."""
+    pairing = pair([rec(1, "5"), rec(2, "9")], [rec(10, "5"), rec(11, "5")], False, spread)
+
+    assert [(1, 10)] == offsets(pairing.equal)
+    assert [] == pairing.unequal
+    assert [(2, "missing")] == [(r.offset, o) for r, o in leftovers(pairing, 0, [rec(1, "5"), rec(2, "9")])]
+    assert [(11, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 1, [])]
+
+
+def test_a_resent_legacy_record_is_no_partner() -> None:
+    """A legacy record whose bytes were paired before is a duplicate of the transport, not a reason to blame anyone."""
+    expected = [rec(1, "5", raw="same"), rec(2, "5", raw="same")]
+    pairing = pair(expected, [rec(10, "5"), rec(11, "9")], False, spread)
+
+    assert [(2, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 0, expected)]
+    assert [(11, "unknown")] == [(r.offset, o) for r, o in leftovers(pairing, 1, [])]
+
+
+def test_the_outputs_of_one_legacy_record_are_not_each_others_repetition() -> None:
+    """Several expected messages of one legacy record share its bytes and differ in their index."""
+    expected = [rec(1, "5", raw="same", at=1), rec(1, "5", raw="same", index=1, at=2)]
+    pairing = pair(expected, [rec(10, "5")], False, spread)
+
+    assert [(1, "missing")] == [(r.index, o) for r, o in leftovers(pairing, 0, expected)]
+
+
+def test_the_first_of_two_resent_records_without_partner_is_missing() -> None:
+    """Of two legacy records with the same bytes and no partner, the first is missing and the second its duplicate."""
+    expected = [rec(1, "5", raw="same"), rec(2, "5", raw="same")]
+    pairing = pair(expected, [], False, spread)
+
+    assert [(1, "missing"), (2, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 0, expected)]
+
+
+def test_an_open_record_that_came_before_the_close_postpones_judgement() -> None:
+    """A record that might still become the partner, because it came in time, is waited for."""
+    expected = [rec(1, "1", closed_at=5)]
+    came_before = pair(expected, [rec(10, "2", closed_at=OPEN, at=4)], False, spread)
+    came_after = pair(expected, [rec(10, "2", closed_at=OPEN, at=6)], False, spread)
+
+    assert [None] == [o for _, o in leftovers(came_before, 0, expected)]
+    assert ["missing"] == [o for _, o in leftovers(came_after, 0, expected)]
+
+
+def test_a_duplicate_does_not_wait() -> None:
+    """What is known to be a copy needs no partner, so it need not wait for one."""
+    pairing = pair([rec(1, "5"), rec(2, "7", closed_at=OPEN, at=0)], [rec(10, "5"), rec(11, "5")], False, spread)
+
+    assert [(11, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 1, [])]
+
+
+def test_open_leftovers_are_not_judged() -> None:
+    """Before its close nothing is said about a record without partner, not even that it is a duplicate."""
+    pairing = pair([rec(1, "5")], [rec(10, "5"), rec(11, "5", closed_at=OPEN)], False, spread)
+
+    assert [None] == [o for _, o in leftovers(pairing, 1, [])]
+
+
+records = st.lists(st.integers(0, 4), max_size=6)
+
+
+@given(records, records, st.booleans(), st.randoms())
+def test_arrival_order_plays_no_part(expected: list[int], actual: list[int], unique: bool, random: object) -> None:
+    """However the same records arrived, the same pairs and leftovers come out."""
+
+    def shuffled(digests: list[int], base: int) -> list[Rec]:
+        places = list(range(len(digests)))
+        random.shuffle(places)  # type: ignore[attr-defined]
+        return [rec(base + i, str(d), at=base + place) for i, (d, place) in enumerate(zip(digests, places, strict=True))]
+
+    def outcome(pairing: Pairing) -> object:
+        left = [[r.offset for r in side] for side in (pairing.expected, pairing.actual)]
+        return offsets(pairing.equal), sorted(offsets(pairing.unequal)), left
+
+    first = pair(shuffled(expected, 0), shuffled(actual, 100), unique, spread)
+    second = pair(shuffled(expected, 0), shuffled(actual, 100), unique, spread)
+
+    assert outcome(first) == outcome(second)
