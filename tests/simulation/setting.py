@@ -1,0 +1,135 @@
+"""What a seed decides before anything happens, and what all parts of a world share."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from cutover_app.core.frames import LEGACY, REBUILT, Source
+from cutover_app.core.sampling import Sampling
+from tests.simulation.intake import IntakePartition
+from tests.simulation.rules import Rules
+from tests.simulation.timeline import BrokerClock, Timeline
+from tests.simulation.topics import Partition, Topic
+
+INTERVAL_MS = 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parameters of one world. Times in virtual milliseconds."""
+
+    rules: str
+    interval_ms: int
+    grace_ms: int
+    remember_ms: int
+    problems_ms: int
+    edge_ms: int
+    span_ms: int
+    """How long the producers are at work."""
+    stories: int
+    unique: bool
+    tolerant: bool
+    matches: bool
+    partitions: tuple[int, int]
+    intake: int
+    workers: tuple[int, int]
+    clocks: str
+    """`calm`, `steps` or `swing`."""
+    stall_ms: int
+    slow_samples: float
+    transactions: float
+    scattered: bool
+    """Whether a key is spread over the partitions of its topic."""
+    growth: bool
+    start_behind: bool
+    retention: bool
+    fleet_faults: int
+    judge_faults: float
+    lag_side: int
+    """The side that falls behind, or -1."""
+    crowd: bool
+    tail_ms: int
+    """How long to go on after everything has closed."""
+
+
+def draw_plan(rng: Random) -> Plan:
+    """Draw a world."""
+    grace = INTERVAL_MS * rng.choice((4, 5, 6, 8))
+    remember = grace * rng.choice((1, 1, 2, 3))
+    return Plan(
+        rules="sha256:simulation",
+        interval_ms=INTERVAL_MS,
+        grace_ms=grace,
+        remember_ms=remember,
+        problems_ms=remember * rng.choice((1, 2, 4)),
+        edge_ms=grace * rng.choice((1, 2)),
+        span_ms=INTERVAL_MS * rng.randint(20, 50),
+        stories=rng.randint(6, 28),
+        unique=rng.random() < 0.35,
+        tolerant=rng.random() < 0.3,
+        matches=rng.random() < 0.2,
+        partitions=(rng.randint(1, 3), rng.randint(1, 3)),
+        intake=rng.choice((1, 1, 2, 3)),
+        workers=(rng.randint(1, 2), rng.randint(1, 3)),
+        clocks=rng.choice(("calm", "calm", "steps", "swing")),
+        stall_ms=rng.choice((0, 0, 4, 8, 12)) * INTERVAL_MS,
+        slow_samples=rng.choice((0.0, 0.1, 0.3)),
+        transactions=rng.choice((0.0, 0.0, 0.2)),
+        scattered=rng.random() < 0.4,
+        growth=rng.random() < 0.3,
+        start_behind=rng.random() < 0.2,
+        retention=rng.random() < 0.2,
+        fleet_faults=rng.choice((0, 2, 4, 8)),
+        judge_faults=rng.choice((0.0, 0.02, 0.06)),
+        lag_side=rng.choice((-1, LEGACY, REBUILT, REBUILT)),
+        crowd=rng.random() < 0.04,
+        tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
+    )
+
+
+@dataclass
+class Setting:
+    """Everything that the parts of one world share."""
+
+    rng: Random
+    plan: Plan
+    timeline: Timeline = field(default_factory=Timeline)
+    reached: Counter[str] = field(default_factory=Counter)
+    topics: list[Topic] = field(init=False)
+    intake: list[IntakePartition] = field(init=False)
+    rules: Rules = field(init=False)
+    sampling: Callable[[], Sampling] = Sampling
+    forwarded: tuple[set[tuple[int, int]], set[tuple[int, int]]] = field(
+        default_factory=lambda: (set(), set())
+    )
+    """Per side: (partition, offset) of every record that some sender forwarded."""
+    edges_found: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
+    quiet: bool = False
+    """Whether faults are over, and everything is to come to its end."""
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self.topics = [
+            Topic("shop.orders", plan.partitions[LEGACY]),
+            Topic("orders.v2", plan.partitions[REBUILT]),
+        ]
+        self.intake = [
+            IntakePartition(number, BrokerClock(self.rng), self.reached)
+            for number in range(plan.intake)
+        ]
+        self.rules = Rules(plan.tolerant)
+
+    def source(self, side: int, partition: int) -> Source:
+        """Return the name of a source partition."""
+        return Source(side, self.topics[side].name, "i1", partition)
+
+    @staticmethod
+    def sampled_end(partition: Partition) -> int:
+        """Return what a sampler takes for the end: the high watermark."""
+        return partition.end
+
+    @staticmethod
+    def edge_reason(start: int) -> str:
+        """Return why a range is lost."""
+        return "retention" if start else "start"
