@@ -1,6 +1,6 @@
 """Tiny literal histories for tests of the judge: one-letter helpers, and a log that applies them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from cutover_app.core.frames import (
@@ -18,6 +18,7 @@ from cutover_app.core.frames import (
     encode_frame,
 )
 from cutover_app.core.judge import Judge, JudgeTerms
+from cutover_app.core.memory import MemoryStore
 from cutover_app.core.rows import Changes
 from cutover_app.core.verdicts import Finding, Verdict
 
@@ -26,32 +27,6 @@ GRACE_MS = 4_000
 REMEMBER_MS = 20_000
 PROBLEMS_MS = 60_000
 RULES = "sha256:test"
-
-
-class MemoryStore:
-    """A store of committed rows that keeps everything in dictionaries."""
-
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[bytes, bytes]] = {}
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        return self.tables.get(table, {}).get(key)
-
-    def get_many(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        return [self.get(table, key) for key in keys]
-
-    def scan(self, table: str, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        rows = self.tables.get(table, {})
-        return [(key, rows[key]) for key in sorted(rows) if key >= start][:limit]
-
-    def commit(self, changes: Changes) -> None:
-        for table, rows in changes.items():
-            kept = self.tables.setdefault(table, {})
-            for key, value in rows.items():
-                if value is None:
-                    kept.pop(key, None)
-                else:
-                    kept[key] = value
 
 
 def letters_apart(expected: Entry, actual: Entry) -> tuple[Finding, ...]:
