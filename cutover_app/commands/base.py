@@ -1,0 +1,65 @@
+"""The form of our commands: Faust's, without a worker around them and without a traceback for what can be expected."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ClassVar
+
+import click
+from aiokafka.errors import KafkaError
+from faust.cli.base import Command, cli
+
+from cutover_app.commands.output import FAILED, USAGE, fail
+from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
+from cutover_app.kafka.errors import KafkaUnavailable, TopicsUnfit
+
+INTERRUPTED = 130
+
+
+class CutoverCommand(Command):
+    """A command of ours. `run` returns the exit code; the docstring is the help text."""
+
+    abstract: ClassVar[bool] = True
+
+    @classmethod
+    def as_click_command(cls) -> Callable[..., Any]:
+        """Register with Faust's command line. Stock commands would swallow the exit code."""
+
+        @click.pass_context
+        @wraps(cls)
+        def start(*args: Any, **kwargs: Any) -> None:
+            cls(*args, **kwargs)()
+
+        command: Any = cli.command(name=cls.__name__.lower(), help=cls.__doc__)(start)
+        for each in cls.options or []:
+            command = each(command)
+        return command  # type: ignore[no-any-return]
+
+    async def run(self, **options: Any) -> int:
+        """Do the work and return the exit code."""
+        raise NotImplementedError
+
+    def __call__(self, *_args: Any, **_options: Any) -> Any:
+        """Run to the end and leave with the exit code."""
+        sys.exit(guarded(lambda: asyncio.run(self.run(**self.kwargs))))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Return what `work` returns; what can be expected to go wrong is one line and an exit code."""
+    try:
+        return work()
+    except ContractError as error:
+        fail(USAGE, error)
+    except (KafkaUnavailable, TopicsUnfit, ImpureHookError, ComparisonError) as error:
+        fail(FAILED, error)
+    except KafkaError as error:
+        fail(FAILED, f"Kafka refused: {error}")
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain about it once more at exit.
+        sys.stderr.close()
+        return FAILED
+    except OSError as error:
+        fail(FAILED, f"{error.filename or 'cannot be read'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED

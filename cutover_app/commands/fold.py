@@ -1,0 +1,92 @@
+"""Many revisions of verdicts, folded into what is true now: one outcome per id, counts, and a few samples.
+
+Memory is bounded by the number of ids, not by what verdicts contain: whole verdicts are kept as samples only.
+"""
+
+from collections import Counter
+from typing import Final, NamedTuple
+
+from cutover_app.core.verdicts import Verdict, family_of
+
+KEPT_MAX: Final = 32
+"""Verdicts kept per family as candidates for samples; more than are shown, because revisions take some away."""
+
+FamilyName = tuple[str, str]
+
+
+class _Said(NamedTuple):
+    """The newest revision of one id, without its content."""
+
+    at: int
+    outcome: str
+    partition: int
+    explained: bool
+    families: tuple[FamilyName, ...]
+
+
+class VerdictFold:
+    """The newest revision of every verdict of one contract and run."""
+
+    def __init__(self, contract: str, run: str) -> None:
+        self.foreign = 0
+        """Revisions of other contracts or runs, which share the topic."""
+        self._contract = contract
+        self._run = run
+        self._said: dict[str, _Said] = {}
+        self._known: dict[tuple[FamilyName, ...], tuple[FamilyName, ...]] = {}
+        self._kept: dict[FamilyName, dict[str, Verdict]] = {}
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def __repr__(self) -> str:
+        """Return how many verdicts there are of which outcome."""
+        return f"<VerdictFold {dict(self.outcomes())}>"
+
+    def add(self, verdict: Verdict) -> None:
+        """Take in a revision; an older one than what is known changes nothing (R5)."""
+        if verdict.contract != self._contract or verdict.run != self._run:
+            self.foreign += 1
+            return
+        former = self._said.get(verdict.id)
+        partition, at = verdict.at
+        if former is not None:
+            if at < former.at:
+                return
+            self._let_go(verdict.id, former)
+        families = tuple(dict.fromkeys(family_of(finding) for finding in verdict.findings))
+        families = self._known.setdefault(families, families)
+        self._said[verdict.id] = _Said(at, verdict.outcome, partition, bool(verdict.undecodable), families)
+        for family in families:
+            kept = self._kept.setdefault(family, {})
+            if len(kept) < KEPT_MAX:
+                kept[verdict.id] = verdict
+
+    def remove(self, verdict_id: str) -> None:
+        """Take in a tombstone."""
+        former = self._said.pop(verdict_id, None)
+        if former is not None:
+            self._let_go(verdict_id, former)
+
+    def _let_go(self, verdict_id: str, former: _Said) -> None:
+        for family in former.families:
+            self._kept[family].pop(verdict_id, None)
+
+    def outcomes(self, *, partitions: frozenset[int] | None = None) -> Counter[str]:
+        """Count ids by outcome, of all intake partitions or of some."""
+        return Counter(
+            said.outcome for said in self._said.values() if partitions is None or said.partition in partitions
+        )
+
+    def explained(self) -> int:
+        """Count the lonely records near which an unreadable one lies: that may be their partner (R11)."""
+        return sum(said.explained for said in self._said.values())
+
+    def samples(self, family: FamilyName, most: int) -> list[Verdict]:
+        """Return some verdicts that have such a finding now, by the position of their records."""
+        return sorted(self._kept.get(family, {}).values(), key=_place)[:most]
+
+
+def _place(verdict: Verdict) -> tuple[str, int, int, str]:
+    anchor = verdict.legacy or verdict.rebuilt
+    return (anchor.topic, anchor.partition, anchor.offset, verdict.id) if anchor else ("", 0, 0, verdict.id)

@@ -1,0 +1,64 @@
+"""What every command has in common with the shell: exit codes, where lines go, and the form of the output.
+
+Results go to standard output, everything else to standard error; one line for an error, never a traceback for one that
+is expected in kind.
+"""
+
+import sys
+from typing import Any, Final, NoReturn
+
+import click
+import msgspec
+from faust.cli.base import option
+from rich.console import Console
+
+FINE: Final = 0
+"""Evidence, and no problem in it."""
+PROBLEMS: Final = 1
+"""Open problems were found."""
+USAGE: Final = 2
+"""The command line or the contract is wrong."""
+CANNOT_TELL: Final = 3
+"""No evidence, or not enough."""
+FAILED: Final = 4
+"""The operation failed: no broker, no permission, a file that cannot be read."""
+
+TABLE: Final = "table"
+JSON: Final = "json"
+
+WIDTH_WITHOUT_TERMINAL: Final = 140
+"""Columns of a table that is written to a file or a log."""
+
+
+def fail(code: int, line: object) -> NoReturn:
+    """End the command with one line on standard error."""
+    print(f"cutover: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    raise SystemExit(code)
+
+
+def output_option() -> Any:
+    """Return the option that every command with a result has."""
+    return option("--output", type=click.Choice([TABLE, JSON]), default=TABLE, help="Form of the result.")
+
+
+def console(stream: Any = None) -> Console:
+    """Return where tables are drawn. What messages contain is never taken for markup."""
+    file = stream if stream is not None else sys.stdout
+    width = None if file.isatty() else WIDTH_WITHOUT_TERMINAL
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def plain(text: str) -> str:
+    """Return text that cannot move the cursor: whatever is not printable becomes an escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def shown(value: Any) -> str:
+    """Return a value of a verdict as a cell shows it."""
+    return "" if value is msgspec.UNSET else plain(msgspec.json.encode(value).decode())
+
+
+def write_json(value: Any, stream: Any = None) -> None:
+    """Write one JSON document."""
+    file = stream if stream is not None else sys.stdout
+    file.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")

@@ -1,0 +1,174 @@
+"""How a report looks: as tables for people, as JSON for programs. Renderers decide nothing."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cutover_app.commands.output import CANNOT_TELL, FINE, PROBLEMS, plain, shown
+from cutover_app.commands.summary import (
+    CONCLUSION_CANNOT_TELL,
+    CONCLUSION_FINE,
+    CONCLUSION_PROBLEMS,
+    Family,
+    Report,
+    Sample,
+    Side,
+)
+
+VERSION: Final = 1
+"""Version of the JSON form."""
+
+EXIT_CODES: Final = {
+    CONCLUSION_FINE: FINE,
+    CONCLUSION_PROBLEMS: PROBLEMS,
+    CONCLUSION_CANNOT_TELL: CANNOT_TELL,
+}
+
+_STYLES: Final = {
+    CONCLUSION_FINE: "bold green",
+    CONCLUSION_PROBLEMS: "bold red",
+    CONCLUSION_CANNOT_TELL: "bold yellow",
+}
+
+_CELL_CHARS_MAX: Final = 60
+
+
+def exit_code(report: Report) -> int:
+    """Return the exit code of a conclusion."""
+    return EXIT_CODES[report.conclusion]
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return the JSON form of a report, its version first."""
+    built: dict[str, Any] = msgspec.to_builtins(report)
+    return {"v": VERSION, "exit": exit_code(report), **built}
+
+
+def report_table(report: Report) -> RenderableType:
+    """Return a report as tables, the conclusion last: that is where a terminal ends."""
+    parts: list[RenderableType] = [_title(report)]
+    if report.families:
+        parts += [_families(report), *_samples(report)]
+    parts += [_books(report), *_lines(report)]
+    return Group(*parts)
+
+
+def _title(report: Report) -> Text:
+    outcomes = ", ".join(f"{count:,} {name}" for name, count in report.outcomes.items()) or "none"
+    explained = f" ({report.explained:,} of them near an unreadable record)" if report.explained else ""
+    return Text(
+        f"contract {plain(report.contract)}, run {plain(report.run)}: {report.pairs:,} pairs; "
+        f"verdicts: {outcomes}{explained}"
+    )
+
+
+# -- families --------------------------------------------------------------------------------------------------------
+
+_FAMILY_COLUMNS: Final[tuple[tuple[str, str, Callable[[Family], str]], ...]] = (
+    ("open", "right", lambda family: f"{family.open:,}"),
+    ("total", "right", lambda family: f"{family.total:,}"),
+    ("kind", "left", lambda family: family.kind),
+    ("path", "left", lambda family: plain(family.path)),
+    ("first seen", "left", lambda family: _time(family.first_ms)),
+    ("last seen", "left", lambda family: _time(family.last_ms)),
+)
+
+
+def _families(report: Report) -> Table:
+    table = _table("Families of findings", *((name, side) for name, side, _ in _FAMILY_COLUMNS))
+    for family in report.families:
+        table.add_row(*(show(family) for _, _, show in _FAMILY_COLUMNS))
+    return table
+
+
+def _samples(report: Report) -> list[Table]:
+    rows = [(family, sample) for family in report.families for sample in family.samples]
+    if not rows:
+        return []
+    table = _table("Samples", "kind", "path", "key", "expected", "actual", "legacy", "rebuilt")
+    for family, sample in rows:
+        table.add_row(family.kind, *map(_cut, _sample_cells(sample)))
+    return [table]
+
+
+def _sample_cells(sample: Sample) -> tuple[str, ...]:
+    actual = shown(sample.actual)
+    return (
+        plain(sample.path),
+        shown(sample.key) if sample.key else "",
+        shown(sample.expected),
+        " ".join(part for part in (actual, f"({plain(sample.note)})" if sample.note else "") if part),
+        plain(sample.legacy),
+        plain(sample.rebuilt),
+    )
+
+
+# -- books -----------------------------------------------------------------------------------------------------------
+
+_BOOK_ROWS: Final[tuple[tuple[str, Callable[[Side], str]], ...]] = (
+    ("accepted", lambda side: f"{side.accepted:,}"),
+    ("= paired", lambda side: f"{side.paired:,}"),
+    ("+ missing / unknown", lambda side: f"{side.alone:,}"),
+    ("+ duplicate", lambda side: f"{side.duplicate:,}"),
+    ("+ rejected", lambda side: f"{side.rejected:,}"),
+    ("+ indeterminate", lambda side: f"{side.indeterminate:,}"),
+    ("+ pending", lambda side: f"{side.pending:,}"),
+    ("redelivered (apart)", lambda side: f"{side.redelivered:,}"),
+    ("source records read", lambda side: f"{side.source_records:,}"),
+    ("filtered by the contract", lambda side: f"{side.filtered:,}"),
+    ("not read yet", lambda side: "" if side.unread is None else f"{side.unread:,}"),
+    ("partitions vouched for", lambda side: f"{side.vouched} of {side.partitions}"),
+    ("frontier behind by", lambda side: _lag(side.frontier_lag_ms)),
+)
+
+
+def _books(report: Report) -> Table:
+    balance = "they balance" if report.balanced else "they DO NOT balance"
+    table = _table(f"Books ({balance if report.sides[0].accepted or report.imbalances else 'empty'})", "", "", "")
+    for column, header in zip(table.columns, ("", *(side.side for side in report.sides)), strict=True):
+        column.header = header
+        column.justify = "right" if header else "left"
+    for name, show in _BOOK_ROWS:
+        table.add_row(name, *(show(side) for side in report.sides))
+    return table
+
+
+def _lines(report: Report) -> list[Text]:
+    lines = [Text(f"imbalance: {plain(line)}", style="red") for line in report.imbalances]
+    lines += [Text(f"note: {plain(note)}") for note in report.notes]
+    first, *rest = report.reasons
+    lines.append(Text(f"{report.conclusion.upper()}: {plain(first)}", style=_STYLES[report.conclusion]))
+    return lines + [Text(f"    and: {plain(reason)}") for reason in rest]
+
+
+# -- cells -----------------------------------------------------------------------------------------------------------
+
+
+def _table(title: str, *columns: str | tuple[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        name, side = column if isinstance(column, tuple) else (column, "left")
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    return table
+
+
+def _time(at_ms: int | None) -> str:
+    if at_ms is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return str(at_ms)
+
+
+def _lag(lag_ms: int | None) -> str:
+    return "no frontier" if lag_ms is None else f"{lag_ms / 1000:,.1f} s"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CELL_CHARS_MAX else text[: _CELL_CHARS_MAX - 1] + "…"

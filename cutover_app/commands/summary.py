@@ -1,0 +1,337 @@
+"""From the evidence of a run to a report: counts, families, and one conclusion with its reasons.
+
+Pure: what was read goes in, what is to be shown comes out. Values in it were masked when the verdicts were made.
+
+The conclusion, by numbered rules. A problem that was found outranks evidence that is missing, and missing evidence
+outranks the absence of problems: nobody is told "fine" by a run that could not have found anything.
+
+    C1  a problem in an intake partition whose books balance                          problems
+    C2  no state of this run, or of some of its intake partitions                     cannot tell
+    C3  books that do not balance; what such a partition says counts for nothing      cannot tell
+    C4  not a single pair                                                             cannot tell
+    C5  a side without a frontier: nothing of the other side could have been closed   cannot tell
+    C6  records that are indeterminate                                                cannot tell
+    C7  families with open findings, but no verdict that says so                      cannot tell
+    C8  input that is not what it claims to be                                        cannot tell
+    else                                                                              fine
+
+Pending records do not stand in the way: on live traffic some always wait. How many do is said.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from cutover_app.commands.fold import VerdictFold
+from cutover_app.core.books import Books
+from cutover_app.core.closing import NEVER
+from cutover_app.core.frames import LEGACY, REBUILT, SIDES
+from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
+from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, Finding, Position, Verdict, family_of
+
+CONCLUSION_FINE: Final = "fine"
+CONCLUSION_PROBLEMS: Final = "problems"
+CONCLUSION_CANNOT_TELL: Final = "cannot tell"
+
+SAMPLES_SHOWN: Final = 3
+"""Verdicts shown per family."""
+
+IMBALANCES_SHOWN: Final = 5
+"""Lines of evidence shown about books that do not balance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was read about a run, wherever it was read from."""
+
+    contract: str
+    run: str
+    partitions: int
+    """Intake partitions that the contract asks for."""
+    books: Mapping[int, Books]
+    families: Sequence[FamilyRow]
+    verdicts: VerdictFold
+    unread: tuple[int | None, int | None] = (None, None)
+    """Source records per side that are not in intake yet; None where that is not known."""
+    unjudged: int = 0
+    """Intake records that no judge has taken in yet."""
+    doubts: Sequence[str] = ()
+    """Why the input is not what it claims to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One verdict of a family, by the finding that makes it one."""
+
+    id: str
+    outcome: str
+    key: list[Any]
+    path: str
+    expected: Any
+    actual: Any
+    note: str
+    legacy: str
+    rebuilt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All findings of one kind and path. Times in milliseconds since the epoch, None where records carry none."""
+
+    kind: str
+    path: str
+    open: int
+    total: int
+    first_ms: int | None
+    last_ms: int | None
+    samples: list[Sample]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """The books of one side, summed over the intake partitions, and how far it is known to be complete."""
+
+    side: str
+    accepted: int
+    paired: int
+    alone: int
+    duplicate: int
+    rejected: int
+    indeterminate: int
+    pending: int
+    redelivered: int
+    source_records: int
+    filtered: int
+    gaps: int
+    unread: int | None
+    frontier_lag_ms: int | None
+    """How far the frontier is behind judge time, in the intake partition where it is furthest; None without one."""
+    partitions: int
+    vouched: int
+    """Source partitions, and how many of them have been vouched for in every intake partition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `report` and `check` show."""
+
+    contract: str
+    run: str
+    rules: str
+    conclusion: str
+    reasons: list[str]
+    notes: list[str]
+    pairs: int
+    outcomes: dict[str, int]
+    explained: int
+    families: list[Family]
+    sides: list[Side]
+    balanced: bool
+    imbalances: list[str]
+    unjudged: int
+    intake_partitions: int
+    lost_ranges: int
+    forgotten_keys: int
+    crowded_keys: int
+
+
+@dataclass(slots=True)
+class _Findings:
+    """Reasons as they are found."""
+
+    problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def summarise(evidence: Evidence) -> Report:
+    """Return the report of a run."""
+    books = [evidence.books[number] for number in sorted(evidence.books)]
+    outcomes = evidence.verdicts.outcomes()
+    families = _families(evidence)
+    sides = [_side(books, side, evidence.unread[side]) for side in (LEGACY, REBUILT)]
+    imbalances = [line for each in books for line in each.balance()]
+    conclusion, reasons = _conclude(evidence, sides, families)
+    return Report(
+        contract=evidence.contract,
+        run=evidence.run,
+        rules=books[0].rules if books else "",
+        conclusion=conclusion,
+        reasons=reasons,
+        notes=_notes(evidence, sides, books),
+        pairs=sides[LEGACY].paired,
+        outcomes={name: outcomes[name] for name in OUTCOMES if outcomes[name]},
+        explained=evidence.verdicts.explained(),
+        families=families,
+        sides=sides,
+        balanced=bool(books) and not imbalances,
+        imbalances=_first(imbalances, IMBALANCES_SHOWN),
+        unjudged=evidence.unjudged,
+        intake_partitions=evidence.partitions,
+        lost_ranges=len({edge for each in books for edge in each.edges}),
+        forgotten_keys=sum(each.forgotten for each in books),
+        crowded_keys=sum(each.crowded for each in books),
+    )
+
+
+# -- conclusion ------------------------------------------------------------------------------------------------------
+
+
+def _conclude(evidence: Evidence, sides: list[Side], families: list[Family]) -> tuple[str, list[str]]:
+    trusted = frozenset(number for number, each in evidence.books.items() if not each.balance())
+    sound = evidence.verdicts.outcomes(partitions=trusted)
+    found = _Findings()
+    problems = {name: sound[name] for name in OUTCOMES if name not in FINE and name != INDETERMINATE and sound[name]}
+    if problems:
+        found.problems.append(f"{sum(problems.values()):,} open problems: {_counted(problems)}")
+    found.doubts.extend(_doubts_about_books(evidence, sides))
+    if sound[INDETERMINATE]:
+        found.doubts.append(f"{sound[INDETERMINATE]:,} records are indeterminate: near a range that nobody can read")
+    said = sum(count for name, count in evidence.verdicts.outcomes().items() if name not in FINE)
+    if any(family.open for family in families) and not said:
+        found.doubts.append("families have open findings, but no verdict says so: ask again; was the topic emptied?")
+    found.doubts.extend(evidence.doubts)
+    if found.problems:
+        return CONCLUSION_PROBLEMS, found.problems + found.doubts
+    if found.doubts:
+        return CONCLUSION_CANNOT_TELL, found.doubts
+    return CONCLUSION_FINE, [f"{sides[LEGACY].paired:,} pairs agree, nothing else was found, and the books balance"]
+
+
+def _doubts_about_books(evidence: Evidence, sides: list[Side]) -> list[str]:
+    absent = [number for number in range(evidence.partitions) if number not in evidence.books]
+    if len(absent) == evidence.partitions:
+        return ["there is no state of this run: start a worker, or look at `run` in the contract"]
+    doubts = []
+    if absent:
+        doubts.append(f"no books of intake partitions {_listed(absent)} yet")
+    unbalanced = [number for number, each in sorted(evidence.books.items()) if each.balance()]
+    if unbalanced:
+        doubts.append(f"the books of intake partitions {_listed(unbalanced)} do not balance: nothing they say counts")
+    if not sides[LEGACY].paired:
+        doubts.append("not a single pair: nothing has been compared")
+    for side in sides:
+        if side.frontier_lag_ms is None:
+            held = f"{side.vouched} of {side.partitions or 'an unknown number of'} partitions are vouched for"
+            doubts.append(f"no frontier of {side.side} yet ({held}): nothing of the other side can be closed")
+    return doubts
+
+
+def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[str]:
+    """Return what a reader must know beside the conclusion."""
+    notes = []
+    pending = {side.side: side.pending for side in sides if side.pending}
+    if pending:
+        notes.append(f"{_counted(pending)} messages are still pending: ask again after their grace")
+    unread = {side.side: side.unread for side in sides if side.unread}
+    if unread:
+        notes.append(f"{_counted(unread)} source records have not been read yet")
+    if evidence.unjudged:
+        notes.append(f"{evidence.unjudged:,} intake records have not been judged yet")
+    if evidence.verdicts.explained():
+        notes.append(f"{evidence.verdicts.explained():,} records without partner lie near one that could not be read")
+    redelivered = {side.side: side.redelivered for side in sides if side.redelivered}
+    if redelivered:
+        notes.append(f"{_counted(redelivered)} records were delivered again and counted once")
+    lost = len({edge for each in books for edge in each.edges})
+    if lost:
+        notes.append(f"{lost:,} ranges of the sources could not be read")
+    crowded = sum(each.crowded for each in books)
+    if crowded:
+        notes.append(f"{crowded:,} keys have too many messages to look for the closest")
+    return notes
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _side(books: list[Books], side: int, unread: int | None) -> Side:
+    ledgers = [each.ledgers[side] for each in books]
+    tallies = {name: sum(ledger.tallies[number] for ledger in ledgers) for number, name in enumerate(TALLIES)}
+    frontiers = [each.frontiers[side] for each in books]
+    lags = [
+        None if frontier.closed == NEVER else max(0, each.clock.now - frontier.closed)
+        for each, frontier in zip(books, frontiers, strict=True)
+    ]
+    known = [lag for lag in lags if lag is not None]
+    # What was passed is the same in every intake partition, each of which may have heard of it at another time.
+    furthest = max(ledgers, key=lambda ledger: ledger.passed, default=None)
+    return Side(
+        side=SIDES[side],
+        accepted=sum(ledger.accepted for ledger in ledgers),
+        paired=tallies[TALLIES[PAIRED]],
+        alone=tallies["alone"],
+        duplicate=tallies["duplicate"],
+        rejected=tallies["rejected"],
+        indeterminate=tallies["indeterminate"],
+        pending=tallies[TALLIES[PENDING]],
+        redelivered=sum(ledger.redelivered for ledger in ledgers),
+        source_records=furthest.records if furthest else 0,
+        filtered=furthest.filtered if furthest else 0,
+        gaps=furthest.gaps if furthest else 0,
+        unread=unread,
+        frontier_lag_ms=max(known) if known and len(known) == len(lags) else None,
+        partitions=max((frontier.partitions for frontier in frontiers), default=0),
+        vouched=min((len(frontier.vouched) for frontier in frontiers), default=0),
+    )
+
+
+def _families(evidence: Evidence) -> list[Family]:
+    """Return the families of all intake partitions as one, most open first."""
+    merged: dict[tuple[str, str], list[FamilyRow]] = {}
+    for row in evidence.families:
+        merged.setdefault((row.kind, row.path), []).append(row)
+    families = [
+        Family(
+            kind=kind,
+            path=path,
+            open=sum(row.open for row in rows),
+            total=sum(row.total for row in rows),
+            first_ms=_time(min(row.first_ms for row in rows)),
+            last_ms=_time(max(row.last_ms for row in rows)),
+            samples=[_sample(each, kind, path) for each in evidence.verdicts.samples((kind, path), SAMPLES_SHOWN)],
+        )
+        for (kind, path), rows in merged.items()
+    ]
+    return sorted(families, key=lambda family: (-family.open, -family.total, family.kind, family.path))
+
+
+def _sample(verdict: Verdict, kind: str, path: str) -> Sample:
+    finding = next((each for each in verdict.findings if family_of(each) == (kind, path)), Finding(kind, path))
+    return Sample(
+        id=verdict.id,
+        outcome=verdict.outcome,
+        key=verdict.key,
+        path=finding.path,
+        expected=finding.expected,
+        actual=finding.actual,
+        note=finding.note,
+        legacy=_place(verdict.legacy),
+        rebuilt=_place(verdict.rebuilt),
+    )
+
+
+def _place(position: Any) -> str:
+    if position is UNSET:
+        return ""
+    assert isinstance(position, Position)
+    index = f".{position.index}" if position.index else ""
+    return f"{position.topic}/{position.partition}@{position.offset}{index}"
+
+
+def _time(at_ms: int) -> int | None:
+    return at_ms if at_ms >= 0 else None
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, _first(list(numbers), 8)))
+
+
+def _first(items: list[Any], most: int) -> list[Any]:
+    """Return the first items, and how many more there are."""
+    return items if len(items) <= most else [*items[:most], f"and {len(items) - most:,} more"]
