@@ -1,0 +1,129 @@
+"""The floor under every figure of the bench: the same work by a short plain program, with nothing made durable.
+
+    python -m cutover_app.lab.floor --broker HOST:PORT --legacy TOPIC --rebuilt TOPIC
+
+Two consumers, JSON decoded once per message, the rebuilt form made by a function written for this one contract, a dict
+that joins the two sides by key, and `==`. It has no rules, no state that survives, no verdicts, no idea when something
+is missing; it shows what consuming and comparing cost in Python, and so what all the rest costs on top.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from cutover_app.kafka.cluster import LATEST, Cluster
+from cutover_app.kafka.settings import Broker
+from cutover_app.lab.scenario import STATUSES
+
+Message = dict[str, Any]
+
+RECORDS_MAX: Final = 5_000
+FETCH_BYTES: Final = 4 * 1024 * 1024
+_SEOUL: Final = timezone(timedelta(hours=9))
+_STATUSES: Final = dict(STATUSES)
+_decode: Final = msgspec.json.Decoder().decode
+
+
+@lru_cache(maxsize=1024)
+def _created(text: str) -> str:
+    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=_SEOUL).isoformat()
+
+
+def rebuild(legacy: Message) -> Message:
+    """Make the message that the rebuilt producer should have published."""
+    message = {
+        "schema_version": 2,
+        "order_id": str(legacy["ordId"]),
+        "revision": legacy["rev"],
+        "status": _STATUSES.get(legacy["st"]),
+        "created_at": _created(legacy["regDt"]),
+        "customer": {"name": legacy["custNm"], "phone": legacy["telNo"]},
+        "lines": [
+            {"sku": item["sku"], "quantity": item["qty"], "unit_price": item["price"]} for item in legacy["items"]
+        ],
+        "total": float(legacy["total"]),
+        "note": legacy["memo"],
+    }
+    if "addr" in legacy:
+        message["shipping"], message["channel"] = legacy["addr"], legacy["chnl"]
+    return message
+
+
+class Join:
+    """Pairs messages by order and revision, and counts."""
+
+    def __init__(self) -> None:
+        self.equal = 0
+        self.unequal = 0
+        self.unreadable = 0
+        self._waiting: tuple[dict[Any, Message], dict[Any, Message]] = ({}, {})
+
+    def take(self, side: int, records: list[Any]) -> None:
+        """Take in a run of records of one side."""
+        mine, theirs = self._waiting[side], self._waiting[1 - side]
+        for record in records:
+            try:
+                message = _decode(record.value)
+                message = message if side else rebuild(message)
+                message.pop("trace_id", None)
+                key = message["order_id"], message["revision"]
+            except (msgspec.DecodeError, TypeError, KeyError, AttributeError):
+                self.unreadable += 1
+                continue
+            partner = theirs.pop(key, None)
+            if partner is None:
+                mine[key] = message
+            elif partner == message:
+                self.equal += 1
+            else:
+                self.unequal += 1
+
+    @property
+    def alone(self) -> int:
+        """Messages without a partner."""
+        return len(self._waiting[0]) + len(self._waiting[1])
+
+
+async def _consume(bootstrap: str, topics: tuple[str, str]) -> dict[str, Any]:
+    async with Cluster(Broker.parse(bootstrap)) as cluster:
+        found = await cluster.topics(topics)
+        goal = sum([sum((await cluster.offsets(topic, LATEST)).values()) for topic in found.values()])
+    join, seen, began, cpu = Join(), 0, 0.0, 0.0
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=FETCH_BYTES
+    )
+    async with consumer:
+        while seen < goal:
+            for place, records in (await consumer.getmany(timeout_ms=1000, max_records=RECORDS_MAX)).items():
+                if not began:
+                    began, cpu = time.monotonic(), time.process_time()
+                join.take(topics.index(place.topic), records)
+                seen += len(records)
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    counts = {"equal": join.equal, "unequal": join.unequal, "alone": join.alone, "unreadable": join.unreadable}
+    return {"messages": seen, "seconds": seconds, "cpu_seconds": cpu, "peak_rss": peak, **counts}
+
+
+def main() -> int:
+    """Consume both topics once and print the figures as one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--broker", required=True, help="HOST:PORT")
+    parser.add_argument("--legacy", required=True, help="topic")
+    parser.add_argument("--rebuilt", required=True, help="topic")
+    options = parser.parse_args()
+    print(json.dumps(asyncio.run(_consume(options.broker, (options.legacy, options.rebuilt)))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

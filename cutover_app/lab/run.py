@@ -1,0 +1,274 @@
+"""A whole verification run on a real broker: topics, contract, workers, scenario, the wait for its end, examination.
+
+    python -m cutover_app.lab.run --pairs 300000      the four runs that a release has to pass
+
+A run is described by a `RunPlan` and ends in a `Result`. The four plans of `PLANS` differ in how the two sides reach
+the workers, and in what happens to the workers meanwhile; what must come out is always the same: equal to the oracle,
+everything planted found and nothing else said, books balanced.
+"""
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+import cutover_app
+from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.errors import LabError
+from cutover_app.lab.evidence import Watch, wait_quiet
+from cutover_app.lab.fleet import Fleet, run_command
+from cutover_app.lab.lane import Codec, Side
+from cutover_app.lab.partitioners import PartitionerName
+from cutover_app.lab.scenario import Scenario
+from cutover_app.lab.shop import Delivery, Loading, command
+from cutover_app.lab.topics import create_topics
+from cutover_app.lab.verify import Findings, Subject, verify
+
+DEMO_CONTRACT: Final = Path(cutover_app.__file__).parents[1] / "cutover.yaml"
+QUIET_TIMEOUT_S: Final = 120.0
+LIVE_RATE: Final = 2000.0
+POLL_S: Final = 0.2
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What is to be done. Pairs of settings are (legacy, rebuilt).
+
+    Attributes:
+        name: Names the run, its topics and its files; one of its own for each run on a broker.
+        scenario: What the two producers publish.
+        partitions: Partitions of the source topics.
+        partitioners: How the producers choose among them.
+        codecs: How they compress.
+        loading: Both sides together, or one completely before the other.
+        rate: Legacy messages per second; None is full speed.
+        workers: How many are started.
+        begin: Whether they start before anything is published, or when all of it is.
+        kill_at: Part of the scenario after which the first worker is killed; None leaves it alone.
+        join_at: Part of the scenario after which one more joins.
+        timing: Replaces the contract's timing.
+        intake: Partitions of intake.
+        timeout_s: How long the end may take, from when everything is published.
+    """
+
+    name: str
+    scenario: Scenario
+    partitions: tuple[int, int] = (3, 5)
+    partitioners: tuple[PartitionerName, PartitionerName] = ("murmur2", "crc32")
+    codecs: tuple[Codec, Codec] = ("lz4", "lz4")
+    loading: Loading = "both"
+    rate: float | None = None
+    workers: int = 1
+    begin: Literal["before", "after"] = "before"
+    kill_at: float | None = None
+    join_at: float | None = None
+    timing: Mapping[str, str] = field(default_factory=lambda: {"grace": "4s", "remember": "1h", "barrier": "500ms"})
+    intake: int = 4
+    timeout_s: float = QUIET_TIMEOUT_S
+
+    @property
+    def topics(self) -> tuple[str, str]:
+        """The source topics."""
+        return f"{self.name}.shop.orders", f"{self.name}.orders.v2"
+
+    def changes(self) -> dict[str, Any]:
+        """Return what is different from the demo's contract."""
+        legacy, rebuilt = self.topics
+        return {
+            "run": self.name,
+            "legacy": {"topic": legacy},
+            "rebuilt": {"topic": rebuilt},
+            "timing": dict(self.timing),
+            "intake": {"partitions": self.intake},
+            "verdicts": {"topic": f"{self.name}.verdicts"},
+        }
+
+    def delivery(self, bootstrap: str) -> Delivery:
+        """Return how the scenario reaches the broker."""
+        legacy, rebuilt = (
+            Side(topic=topic, partitioner=partitioner, codec=codec)
+            for topic, partitioner, codec in zip(self.topics, self.partitioners, self.codecs, strict=True)
+        )
+        return Delivery(bootstrap=bootstrap, legacy=legacy, rebuilt=rebuilt, loading=self.loading, rate=self.rate)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    plan: RunPlan
+    findings: Findings
+    seconds: Mapping[str, float]
+    """How long each phase took."""
+
+    @property
+    def wrong(self) -> list[str]:
+        """Return a line for everything that is not as it must be."""
+        return self.findings.wrong
+
+    def lines(self) -> list[str]:
+        """Say what came out."""
+        took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in self.seconds.items())
+        outcomes = ", ".join(f"{count} {name}" for name, count in sorted(self.findings.outcomes.items()))
+        rows = self.findings.judgement.rows
+        return [
+            f"{self.plan.name}: {'as it must be' if not self.wrong else 'WRONG'} ({took})",
+            f"  verdicts: {outcomes}",
+            "  planted/found/false: " + ", ".join(f"{r.kind} {r.planted}/{r.found}/{r.false}" for r in rows),
+            *(f"  {line}" for line in self.findings.totals.lines()),
+            *(f"  {line}" for line in self.wrong),
+        ]
+
+
+def write_contract(file: Path, changes: Mapping[str, Any], base: Path = DEMO_CONTRACT) -> Path:
+    """Write a contract like `base` with some of its top-level settings replaced."""
+    settings = yaml.safe_load(base.read_text(encoding="utf-8")) | dict(changes)
+    file.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def prepare(cluster: Cluster, contract: Path) -> None:
+    """Create the topics of a run as anyone would: by `plan --apply`."""
+    done = run_command(["plan", "--apply"], contract, cluster.bootstrap)
+    if done.returncode:
+        raise LabError(f"plan --apply ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) -> Result:
+    """Carry out a plan and examine what came out."""
+    folder = cluster.directory / f"run-{plan.name}"
+    folder.mkdir()
+    contract = write_contract(folder / "cutover.yaml", plan.changes())
+    await create_topics(cluster.bootstrap, dict(zip(plan.topics, plan.partitions, strict=True)))
+    await asyncio.to_thread(prepare, cluster, contract)
+    subject = Subject.load(cluster.bootstrap, contract)
+    fleet = Fleet(cluster, contract, name=f"{plan.name}-worker")
+    watch = Watch(cluster.bootstrap, subject.contract)
+    clock = _Phases()
+    try:
+        await watch.start()
+        if plan.begin == "before":
+            fleet.start(plan.workers)
+        await _publish(plan, cluster, fleet, folder, tell)
+        clock.end("publishing")
+        if plan.begin == "after":
+            fleet.start(plan.workers)
+        await wait_quiet(watch, timeout=plan.timeout_s, check=fleet.check)
+        clock.end("end")
+        await asyncio.to_thread(fleet.close)
+    finally:
+        await watch.stop()
+        await asyncio.to_thread(fleet.close)
+    clock.end("leaving")
+    findings = await verify(subject, watch.totals, folder / "ledger.jsonl")
+    clock.end("examination")
+    return Result(plan, findings, clock.seconds)
+
+
+class _Phases:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def end(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[phase], self._since = now - self._since, now
+
+
+async def _publish(plan: RunPlan, cluster: Cluster, fleet: Fleet, folder: Path, tell: Tell) -> None:
+    """Play the scenario in a process of its own, and do to the workers what the plan says."""
+    words = command(plan.scenario, plan.delivery(cluster.bootstrap), folder / "ledger.jsonl")
+    log = folder / "shop.log"
+    with log.open("wb") as output:
+        shop = cluster.spawn(words, log=output)
+    began = time.monotonic()
+    span = plan.scenario.count / (plan.rate or LIVE_RATE)
+    due = [(plan.kill_at, _kill_first), (plan.join_at, _join)]
+    steps = sorted(((at * span, act) for at, act in due if at is not None), key=lambda step: step[0])
+    while shop.poll() is None:
+        await asyncio.sleep(POLL_S)
+        fleet.check()
+        while steps and time.monotonic() - began >= steps[0][0]:
+            steps.pop(0)[1](fleet, tell)
+    if shop.returncode:
+        raise LabError(f"the scenario ended with {shop.returncode}:\n{log.read_text(errors='replace')}")
+    if steps:
+        raise LabError("the scenario was over before everything had happened to the workers")
+
+
+def _kill_first(fleet: Fleet, tell: Tell) -> None:
+    worker = fleet.running[0]
+    tell(f"SIGKILL for {worker.name}")
+    fleet.kill(worker)
+
+
+def _join(fleet: Fleet, tell: Tell) -> None:
+    (worker,) = fleet.start()
+    tell(f"{worker.name} joins")
+
+
+def plans(pairs: int, *, seed: int = 1, prefix: str = "") -> list[RunPlan]:
+    """Return the runs that a release has to pass, for a number of pairs."""
+    full = Scenario(count=pairs, seed=seed, start_ms=int((time.time() - pairs / LIVE_RATE) * 1000))
+    live = replace(full, seed=seed + 1, start_ms=int(time.time() * 1000))
+    timeout = max(QUIET_TIMEOUT_S, pairs / 500)
+    return [
+        RunPlan(name=f"{prefix}a", scenario=full, begin="after", timeout_s=timeout),
+        RunPlan(name=f"{prefix}b", scenario=full, loading="legacy-first", timeout_s=timeout),
+        RunPlan(name=f"{prefix}b2", scenario=full, loading="rebuilt-first", timeout_s=timeout),
+        RunPlan(name=f"{prefix}c", scenario=live, rate=LIVE_RATE, workers=2, timeout_s=timeout),
+        RunPlan(
+            name=f"{prefix}d",
+            scenario=replace(live, seed=seed + 2, per_key=2),
+            rate=LIVE_RATE,
+            workers=2,
+            kill_at=0.4,
+            join_at=0.6,
+            timeout_s=timeout,
+        ),
+    ]
+
+
+async def _run_all(wanted: list[RunPlan], cluster: Cluster) -> bool:
+    right = True
+    for plan in wanted:
+        try:
+            result = await run(plan, cluster, print)
+        except LabError as error:
+            print(f"{plan.name}: {error}")
+            right = False
+            continue
+        print("\n".join(result.lines()), flush=True)
+        right = right and not result.wrong
+    return right
+
+
+def main() -> int:
+    """Carry out the plans one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=300_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", help="name of a run; may be given several times")
+    options = parser.parse_args()
+    wanted = [plan for plan in plans(options.pairs, seed=options.seed) if not options.only or plan.name in options.only]
+    try:
+        with Cluster("acceptance") as cluster:
+            return 0 if asyncio.run(_run_all(wanted, cluster)) else 1
+    except (LabError, subprocess.SubprocessError) as error:
+        print(f"acceptance: {error}", file=sys.stderr)
+        return 4
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

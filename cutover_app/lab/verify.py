@@ -1,0 +1,179 @@
+"""Holds what a run said against everything that it can be held against.
+
+1. The oracle: what the verdicts must be, from the source topics alone.
+2. The ledger: what was planted, found, and said without cause.
+3. The books: they balance, and they account for every message that the source topics hold.
+4. The replay: a judge that reads the same intake log again, in chunks of another size, with its rows in memory, comes
+   to the same verdicts and the same books.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cutover_app.contract.compile import Compiled, compile_contract
+from cutover_app.contract.load import BROKER_ENV, load_contract
+from cutover_app.contract.models import Contract
+from cutover_app.contract.terms import judge_terms
+from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Entry, Source
+from cutover_app.core.judge import Judge
+from cutover_app.core.memory import MemoryStore
+from cutover_app.core.verdicts import FINE, Verdict, encode_verdict
+from cutover_app.kafka.topics import intake_of
+from cutover_app.lab.evidence import Totals, read_intake, read_topic, read_verdicts, total
+from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
+from cutover_app.lab.oracle import DIFFERENCES_MAX, Terms, compact, differences, oracle
+
+REPLAY_FRAMES: Final = 40
+"""Frames between two checkpoints of the replay: unlike anything that a worker does."""
+
+_decode: Final = msgspec.json.decode
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A contract, compiled, and where its run took place."""
+
+    bootstrap: str
+    contract: Contract
+    compiled: Compiled
+
+    @property
+    def intake(self) -> str:
+        """The intake topic."""
+        return intake_of(self.contract)
+
+    @classmethod
+    def load(cls, bootstrap: str, file: Path) -> "Subject":
+        """Load a contract file for this broker."""
+        contract = load_contract(file, {BROKER_ENV: f"kafka://{bootstrap}"})
+        return cls(bootstrap, contract, compile_contract(contract))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What came of it: `wrong` is empty when the run was right."""
+
+    outcomes: Mapping[str, int]
+    judgement: Judgement
+    totals: Totals
+    entries: tuple[int, int]
+    """Messages that the source topics hold, expected and actual."""
+    against_oracle: list[str]
+    against_books: list[str]
+    against_replay: list[str]
+    verdicts: Mapping[str, Verdict] = field(repr=False)
+
+    @property
+    def wrong(self) -> list[str]:
+        """Return a line for everything that is not as it must be."""
+        return [
+            *(f"oracle: {line}" for line in self.against_oracle),
+            *(f"ledger: not found: {entry}" for entry in self.judgement.not_found[:DIFFERENCES_MAX]),
+            *(f"ledger: false: {dict(verdict)}" for verdict in self.judgement.false[:DIFFERENCES_MAX]),
+            *(f"books: {line}" for line in self.against_books),
+            *(f"replay: {line}" for line in self.against_replay),
+        ]
+
+
+async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findings:
+    """Examine a run that has come to its end; `totals` are its books."""
+    verdicts = await read_verdicts(subject.bootstrap, subject.contract)
+    legacy, rebuilt = await _sources(subject)
+    compiled, contract = subject.compiled, subject.contract
+    terms = Terms(contract.contract, contract.match.unique, contract.timing.edge_ms, compiled.diff)
+    expectations = oracle(legacy, rebuilt, (), terms)
+    entries = len(legacy), len(rebuilt)
+    del legacy, rebuilt
+    planted = read_ledger(ledger) if ledger is not None else ()
+    return Findings(
+        outcomes=Counter(verdict.outcome for verdict in verdicts.values()),
+        judgement=judge_ledger(planted, plain(verdicts.values()) if ledger is not None else ()),
+        totals=totals,
+        entries=entries,
+        against_oracle=differences(verdicts, expectations, shown_key=compiled.shown_key),
+        against_books=[*totals.balance, *_unaccounted(totals, entries)],
+        against_replay=await _replay(subject, verdicts, totals),
+        verdicts=verdicts,
+    )
+
+
+def plain(verdicts: Iterable[Verdict]) -> Iterator[Mapping[str, Any]]:
+    """Yield verdicts as whoever reads the topic sees them."""
+    for verdict in verdicts:
+        if verdict.outcome not in FINE:
+            yield _decode(encode_verdict(verdict))
+
+
+async def _sources(subject: Subject) -> tuple[list[tuple[Source, Entry]], list[tuple[Source, Entry]]]:
+    legacy: list[tuple[Source, Entry]] = []
+    rebuilt: list[tuple[Source, Entry]] = []
+    compiled = subject.compiled
+    topic = subject.contract.legacy.topic
+    async for records in read_topic(subject.bootstrap, topic):
+        source = Source(LEGACY, topic, "", records[0].partition)
+        legacy += [(source, entry) for record in records for entry in compiled.rebuild(record)]
+    topic = subject.contract.rebuilt.topic
+    async for records in read_topic(subject.bootstrap, topic):
+        source = Source(REBUILT, topic, "", records[0].partition)
+        rebuilt += [(source, compiled.observe(record)) for record in records]
+    return legacy, rebuilt
+
+
+def _unaccounted(totals: Totals, entries: tuple[int, int]) -> list[str]:
+    return [
+        f"{name}: {accepted} messages accepted, the topic has {there}"
+        for name, accepted, there in zip(SIDES, totals.accepted, entries, strict=True)
+        if accepted != there
+    ]
+
+
+async def _replay(subject: Subject, verdicts: Mapping[str, Verdict], totals: Totals) -> list[str]:
+    """Judge the intake log once more and return the differences."""
+    terms = judge_terms(subject.contract, subject.compiled)
+    stores = [MemoryStore() for _ in range(terms.partitions)]
+    judges = [Judge(terms, number, store) for number, store in enumerate(stores)]
+    said: list[Verdict] = []
+    since: Counter[int] = Counter()
+
+    def checkpoint(number: int) -> None:
+        stores[number].commit(judges[number].checkpoint())
+        said.extend(judges[number].take_verdicts())
+        judges[number].committed()
+        since[number] = 0
+
+    async for frames in read_intake(subject.bootstrap, subject.contract):
+        for number, offset, append_ms, frame in frames:
+            judges[number].apply(offset, append_ms, frame)
+            since[number] += 1
+            if since[number] >= REPLAY_FRAMES:
+                checkpoint(number)
+    for number in range(terms.partitions):
+        checkpoint(number)
+    again = total(judge.books for judge in judges)
+    return [*_unlike(verdicts, compact(said)), *_books_unlike(totals, again)]
+
+
+def _unlike(live: Mapping[str, Verdict], again: Mapping[str, Verdict]) -> list[str]:
+    problems = [
+        {name: (each.outcome, each.findings, each.legacy, each.rebuilt) for name, each in said.items() if _bad(each)}
+        for said in (live, again)
+    ]
+    first, second = problems
+    names = [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
+    lines = [f"{name[:12]}: first {first.get(name)}, then {second.get(name)}" for name in names[:DIFFERENCES_MAX]]
+    more = len(names) - len(lines)
+    return [*lines, f"... and {more} more"] if more else lines
+
+
+def _bad(verdict: Verdict) -> bool:
+    return verdict.outcome not in FINE
+
+
+def _books_unlike(live: Totals, again: Totals) -> list[str]:
+    pairs = zip(live.lines(), again.lines(), strict=True)
+    return [f"first {first}, then {second}" for first, second in pairs if first != second]
