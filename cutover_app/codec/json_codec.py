@@ -62,7 +62,9 @@ def refuse_repeated(value: bytes, written: bytes) -> None:
 
 def refuse_repeated_in(value: bytes, message: Message) -> None:
     """Do the same for a message that has not been written yet."""
-    refuse_repeated(value, unsorted_json(message))
+    written = unsorted_json(message)
+    if written != value:  # most producers write as compactly as we do
+        refuse_repeated(value, written)
 
 
 def _reason(error: Exception) -> str:

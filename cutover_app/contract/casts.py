@@ -35,7 +35,7 @@ class CastError(ValueError):
     """A value that cannot take the form; the text says what was expected."""
 
 
-_REMEMBERED_MAX: Final = 8192
+_REMEMBERED_MAX: Final = 1 << 15
 _REMEMBERED_CHARS: Final = 64
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,4300}")
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -169,8 +169,7 @@ def _temporal(rule: FieldRule) -> Cast:
         try:
             when = read(value)
             if when.tzinfo is None and zone is not None:
-                # The way through UTC moves a local time that the zone skips to one that exists.
-                when = when.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
+                when = _in_zone(when, zone)
             if to is not None:
                 if when.tzinfo is None:
                     raise CastError("expected an offset (or a `zone`)")
@@ -190,6 +189,15 @@ def _temporal(rule: FieldRule) -> Cast:
         raise CastError("expected a string or a number")
 
     return cast
+
+
+def _in_zone(when: datetime, zone: ZoneInfo) -> datetime:
+    when = when.replace(tzinfo=zone)
+    if when.utcoffset() == when.replace(fold=1).utcoffset():
+        return when
+    # The clock is changed around here. The way through UTC moves a time that the zone skips to one
+    # that exists, and leaves one that occurs twice the first.
+    return when.astimezone(UTC).astimezone(zone)
 
 
 _ISO_FRACTION: Final = re.compile(r"[.,]\d{6}(\d+)")
@@ -235,25 +243,22 @@ def _fixed(text: str) -> Callable[[Value], datetime] | None:
     """Return a strict reader for a format that is only digits of fixed width, else None."""
     parts = re.split(r"%(.)", text)
     directives = parts[1::2]
-    if set(directives) - set(_WIDTHS) or len(set(directives)) < len(directives):
-        return None
-    if not {"Y", "m", "d"} <= set(directives):
+    if set(directives) - set(_WIDTHS) or len(directives) < 3:
         return None
     pattern = re.escape(parts[0])
     for name, literal in zip(directives, parts[2::2], strict=True):
         pattern += f"(?P<{name}>[0-9]{{{_WIDTHS[name]}}})" + re.escape(literal)
     match = re.compile(pattern).fullmatch
-    order = [directives.index(name) for name in "YmdHMS" if name in directives]
-    if [name for name in "YmdHMS" if name in directives] != list("YmdHMS")[: len(order)]:
+    order = "YmdHMS"[: len(directives)]
+    if set(order) != set(directives):
         return None
 
     def read(value: Value) -> datetime:
-        found = match(value) if type(value) is str else match(str(value))
+        found = match(value if type(value) is str else str(value))
         if found is None:
             raise CastError(f"expected a text of the form {text}")
-        groups = found.groups()
         try:
-            return datetime(*[int(groups[each]) for each in order])  # type: ignore[arg-type] # noqa: DTZ001
+            return datetime(*map(int, found.group(*order)))  # type: ignore[arg-type] # noqa: DTZ001
         except ValueError:
             raise CastError(f"expected a time that exists, of the form {text}") from None
 
@@ -294,8 +299,10 @@ def _iso_writer(output: str | None, fraction: int | None) -> Callable[[datetime]
         if output == "iso_utc":
             when = _placed(when).astimezone(UTC)
             return _seconds(when) + _fraction(when, fraction) + "Z"
-        offset = _placed(when).isoformat("seconds")[19:]
-        return _seconds(when) + _fraction(when, fraction) + offset
+        text = _placed(when).isoformat("T", "seconds")
+        if when.microsecond or fraction:
+            return text[:19] + _fraction(when, fraction) + text[19:]
+        return text
 
     return write
 

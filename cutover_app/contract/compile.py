@@ -58,7 +58,7 @@ from cutover_app.core.rules import (
 )
 from cutover_app.core.verdicts import Finding
 
-SECRET_ENV: Final = "CUTOVER_HMAC_KEY"
+SECRET_ENV: Final = "CUTOVER_HMAC_KEY"  # noqa: S105 - a name, not a key
 """Names the environment variable that keys the HMAC of masked values."""
 
 RULES_VERSION: Final = 1
@@ -78,7 +78,7 @@ class Record(Protocol):
     """A source record; aiokafka's fits."""
 
     offset: int
-    timestamp: int
+    timestamp: int | None
     key: bytes | None
     value: bytes | None
     headers: Any
@@ -285,7 +285,7 @@ class _Entries:
 
 
 def _timestamp(record: Record) -> int:
-    return record.timestamp if record.timestamp is not None else -1
+    return -1 if record.timestamp is None else record.timestamp
 
 
 # --------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cutover_app.contract.errors import ContractError, Problem
 from cutover_app.core.canonical import NESTING_MAX, Value, canonical, exact_number
 
@@ -41,7 +43,7 @@ def load_hook(spec: str, folder: Path, file: str) -> tuple[Callable[[Message], A
 
     try:
         module = importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a module does when imported
+    except (Exception, SystemExit) as error:
         text = f"module {name} cannot be imported: {type(error).__name__}: {error}"
         raise wrong(text.splitlines()[0]) from None
     function = getattr(module, attribute, None)
@@ -62,7 +64,7 @@ def call_hook(
     """Return the messages that a hook makes of one, each as if it had been read from a record."""
     try:
         made = function(message)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - rule R11: it may do what it wants
+    except (Exception, SystemExit) as error:  # rule R11: it may do what it wants
         return [HookError(f"the function raised {type(error).__name__}")]
     if made is None:
         return []
@@ -81,7 +83,7 @@ def _taken(made: Any, read: Callable[[bytes], Value]) -> Message | HookError:
         message: Message = read(canonical(_plain(made, "$", 0)))
     except HookError as error:
         return error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         name = type(error).__name__
         return HookError(f"the function returned what JSON cannot say ({name})")
     return message

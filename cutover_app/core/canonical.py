@@ -47,8 +47,8 @@ NUMBER_CHARS_MAX: Final = 10_000
 NESTING_MAX: Final = 200
 """Levels of lists and objects in each other; a message with more is undecodable."""
 
-_REMEMBERED_NUMBERS: Final = 8192
-_REMEMBERED_CHARS: Final = 32
+_REMEMBERED_NUMBERS: Final = 1 << 15
+_SHORT: Final = 32
 
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
@@ -62,6 +62,10 @@ class BadNumberError(ValueError):
 
 def exact_number(text: str) -> int | Decimal:
     """Return the number that is written with a point or an exponent; integral ones as `int`."""
+    if len(text) <= _SHORT and "." in text and "e" not in text and "E" not in text:
+        # Without an exponent, the normal form is the text without the zeros at its end.
+        short = text.rstrip("0")
+        return int(short[:-1]) if short[-1] == "." else Decimal(short)
     number = _read(text)
     return int(number) if number == number.to_integral_value() else _EXACT.normalize(number)
 
@@ -98,7 +102,7 @@ class _Numbers(dict[str, int | Decimal]):
 
     def __missing__(self, text: str) -> int | Decimal:
         number = self._read(text)
-        if len(text) <= _REMEMBERED_CHARS:
+        if len(text) <= _SHORT:
             if len(self) >= _REMEMBERED_NUMBERS:
                 self.clear()
             self[text] = number
