@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, UnknownTopicOrPartitionError, for_code
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    NoError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from cutover_app.kafka.errors import KafkaUnavailable
@@ -80,8 +89,13 @@ class Cluster:
             node = client.get_random_node()
         try:
             return await client.send(node, request)
-        except KafkaConnectionError as error:
+        except (KafkaConnectionError, NodeNotReadyError) as error:
             raise KafkaUnavailable(self._broker.servers, error) from error
+
+    async def controller(self) -> int:
+        """The node that creates and deletes topics."""
+        answer = await self.ask(TopicMetadataRequest([]))
+        return int(answer.controller_id)
 
     async def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Those of the named topics that exist."""
@@ -122,3 +136,45 @@ class Cluster:
                     if offset >= 0:
                         found[partition] = offset
         return found
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Positions that a group has committed; partitions without one are left out."""
+        node = await self._coordinator(group)
+        answer = await self.ask(OffsetFetchRequest(group, None), node)
+        return {
+            partition: offset
+            for name, partitions in answer.topics
+            for partition, offset, _metadata, code in partitions
+            if name == topic and not code and offset >= 0
+        }
+
+    async def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> bool:
+        """Commit for a group without members; False where it has some."""
+        rows = [(partition, offset, "") for partition, offset in sorted(offsets.items())]
+        request = OffsetCommitRequest(
+            group,
+            OffsetCommitRequest.DEFAULT_GENERATION_ID,
+            "",
+            OffsetCommitRequest.DEFAULT_RETENTION_TIME,
+            [(topic, rows)],
+        )
+        answer = await self.ask(request, await self._coordinator(group))
+        for _name, partitions in answer.topics:
+            for partition, code in partitions:
+                error = for_code(code)
+                if error is UnknownMemberIdError:
+                    return False
+                if error is not NoError:
+                    raise error(f"{topic}[{partition}]")
+        return True
+
+    async def _coordinator(self, group: str) -> int:
+        client = await self.connect()
+        async with asyncio.timeout(self._broker.request_timeout):
+            while True:
+                try:
+                    return int(await client.coordinator_lookup(CoordinationType.GROUP, group))
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                await asyncio.sleep(0.1)  # the broker is making the topic of all groups

@@ -37,7 +37,7 @@ class Uuid:
         return str(value)
 
 
-class MetadataResponseV10(Response):
+class MetadataResponseV10(Response):  # type: ignore[misc] # aiokafka is not typed
     """Brokers and topics, with ids."""
 
     API_KEY = 3
@@ -85,7 +85,7 @@ class MetadataResponseV10(Response):
     )
 
 
-class MetadataRequestV10(RequestStruct):
+class MetadataRequestV10(RequestStruct):  # type: ignore[misc] # aiokafka is not typed
     """Names of topics; an id of zeros means: by name."""
 
     API_KEY = 3
@@ -95,9 +95,7 @@ class MetadataRequestV10(RequestStruct):
     SCHEMA = Schema(
         (
             "topics",
-            CompactArray(
-                ("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
-            ),
+            CompactArray(("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)),
         ),
         ("allow_auto_topic_creation", Boolean),
         ("include_cluster_authorized_operations", Boolean),
@@ -106,7 +104,7 @@ class MetadataRequestV10(RequestStruct):
     )
 
 
-class TopicMetadataRequest(Request[MetadataRequestV10]):
+class TopicMetadataRequest(Request[MetadataRequestV10]):  # type: ignore[misc] # aiokafka is not typed
     """Asks about topics without ever creating one."""
 
     API_KEY = 3
@@ -116,7 +114,7 @@ class TopicMetadataRequest(Request[MetadataRequestV10]):
 
     def build(self, request_struct_class: type[MetadataRequestV10]) -> Any:
         """The request of that version; None asks for all topics."""
-        topics = None
+        topics: list[Any] | None = None
         if self._topics is not None:
             topics = [(NO_ID, name, {}) for name in self._topics]
         return request_struct_class(topics, False, False, False, {})

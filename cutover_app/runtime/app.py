@@ -2,20 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
-from faust.types import TP, AgentT
+from faust.types import TP
+from mode import Service
 
 from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.fatal import FatalError, die, die_after, leave
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
 from cutover_app.runtime.table import BatchTable
 from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkTransport
+
+if TYPE_CHECKING:
+    from cutover_app.runtime.forwarding import Forwarder
+    from cutover_app.runtime.judging import Judging
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +63,19 @@ def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
 class CutoverApp(faust.App):
     """A Faust app in which an error ends the process, and a partition is left in good order."""
 
-    #: Set by the composition root before the worker starts.
+    # Set by the composition root before the worker starts.
     partitions: Partitions
+    batch_tables: list[BatchTable]
+    checkpointer: Checkpointer
+    judging: "Judging"
+    legacy: "Forwarder"
+    rebuilt: "Forwarder"
+    #: Declares and verifies topics, before anything else asks for their metadata.
+    prepare: Callable[[], Awaitable[None]] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._beside: list[Service] = []
+        super().__init__(*args, **options)
 
     @property
     def chunk_consumer(self) -> ChunkConsumer:
@@ -77,13 +94,23 @@ class CutoverApp(faust.App):
         table = BatchTable(self, name=name, help=help, partitions=partitions, **options)
         return cast("BatchTable", self.tables.add(table))
 
+    def beside(self, service: Service) -> None:
+        """Run a service while this worker works: from the end of recovery on."""
+        self._beside.append(service)
+
+    async def on_started_init_extra_services(self) -> None:
+        """Start them."""
+        await super().on_started_init_extra_services()
+        for service in self._beside:
+            await self.add_runtime_dependency(service)
+
     # -- partitions come and go; called by the consumer and by recovery
 
     async def take_partitions(self, assigned: set[TP]) -> None:
         """Before recovery."""
         try:
             await self.partitions.take(assigned)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             die(error)
 
     async def open_partitions(self, generation_id: int) -> None:
@@ -96,7 +123,7 @@ class CutoverApp(faust.App):
             positions = await self.partitions.open(assigned, starts)
             if self.consumer_generation_id == generation_id:
                 await consumer.open_streams(positions)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             if not self.rebalancing:
                 die(error)
             log.info("partitions not opened, the next rebalance has begun: %r", error)
@@ -111,7 +138,7 @@ class CutoverApp(faust.App):
             await consumer.commit_all()
             await self.partitions.release()
             consumer.forget()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             die(error)
         finally:
             last_resort.cancel()
@@ -121,17 +148,22 @@ class CutoverApp(faust.App):
     async def start(self) -> None:
         """Faust's worker would log a failed start, and stay."""
         try:
+            if self.prepare is not None:
+                await self.prepare()
             await super().start()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             die(error)
 
-    async def _on_agent_error(self, agent: AgentT, exc: BaseException) -> None:
+    async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
         log.critical("agent %s failed", agent.name)
         die(exc)
 
-    async def crash(self, reason: BaseException) -> None:
-        """Faust would stop in an orderly way, and commit on its way out."""
-        die(reason)
+    def _crash(self, reason: BaseException) -> None:
+        """Any service below us failed. Faust would stop in an orderly way, and commit as it goes."""
+        if isinstance(reason, asyncio.CancelledError):  # the fetcher, restarted by a rebalance
+            super()._crash(reason)
+        else:
+            die(reason)
 
     async def stop(self) -> None:
         """SIGTERM: leave in good order, or at least in time."""
@@ -152,7 +184,7 @@ class CutoverApp(faust.App):
 def _started(consumer: ChunkConsumer) -> bool:
     try:
         return bool(consumer.assignment())
-    except Exception:  # noqa: BLE001 - not started, or already gone
+    except Exception:  # not started, or already gone
         return False
 
 
@@ -162,5 +194,3 @@ def check_wiring(app: CutoverApp, *, agents: Sequence[str], tables: Sequence[str
     missing += [f"table {name}" for name in tables if name not in app.tables]
     if missing:
         raise FatalError(f"not wired: {', '.join(missing)}")
-
-

@@ -7,6 +7,7 @@ watermarks) of the source topic. Only that order makes a sample proof of anythin
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiokafka.errors import KafkaError
 from mode import Service
@@ -28,7 +29,7 @@ class Barriers(Service):
         *,
         interval: float,
         build: Callable[[], Mapping[int, bytes]],
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         self.stage = stage
         self.ends = ends
@@ -42,7 +43,7 @@ class Barriers(Service):
             if self.stage.partitions:
                 try:
                     await self.beat()
-                except Exception as error:  # noqa: BLE001 - a silent heart would delay every close
+                except Exception as error:  # a silent heart would delay every close
                     die(error)
 
     async def beat(self) -> None:

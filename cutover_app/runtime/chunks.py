@@ -27,33 +27,28 @@ class Chunk:
 
     __slots__ = ("end", "highwater", "records", "size", "start", "tp")
 
-    def __init__(
-        self, tp: TP, start: int, end: int, records: Sequence[Record], *, size: int, highwater: int
-    ) -> None:
+    def __init__(self, tp: TP, start: int, end: int, records: Sequence[Record], *, size: int, highwater: int) -> None:
         self.tp = tp
         self.start = start
         self.end = end
         self.records = records
-        #: Bytes of keys and values, for back-pressure.
+        #: Bytes of the values, for back-pressure.
         self.size = size
         #: End of the partition when this chunk was fetched.
         self.highwater = highwater
 
     def __repr__(self) -> str:
-        return (
-            f"<Chunk {self.tp.topic}[{self.tp.partition}] {self.start}..{self.end} "
-            f"{len(self.records)} records>"
-        )
+        return f"<Chunk {self.tp.topic}[{self.tp.partition}] {self.start}..{self.end} {len(self.records)} records>"
 
 
-class ChunkSchema(Schema):
+class ChunkSchema(Schema[Any, Any]):
     """Hands the chunk through as it is: there is nothing to decode at this level."""
 
     def compile(self, app: Any, **_options: Any) -> Callable[..., Awaitable[Any]]:
         """The decode function that the conductor calls for each message."""
         create_event = app.create_event
 
-        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001, RUF029
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
             return create_event(None, message.value, None, message)
 
         return decode

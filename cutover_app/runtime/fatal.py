@@ -9,7 +9,13 @@ import logging
 import os
 import sys
 import threading
-from typing import NoReturn
+from typing import Final, NoReturn
+
+from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
+from cutover_app.core.frames import FrameError
+from cutover_app.core.judge import DigestError
+from cutover_app.core.state import RowError
+from cutover_app.kafka.errors import KafkaUnavailable, TopicsUnfit
 
 #: Operational failure; the same number on the command line.
 EXIT_FATAL = 4
@@ -18,16 +24,30 @@ log = logging.getLogger(__name__)
 
 
 class FatalError(Exception):
-    """Expected in kind (a broker gone, fenced by a new owner), so its line needs no traceback."""
+    """What ends a worker for a reason that one line can say: a broker gone, fenced by a new owner."""
+
+
+#: Their line says all there is to say; anything else is a defect of ours and shows its traceback.
+EXPECTED: Final = (
+    FatalError,
+    KafkaUnavailable,
+    TopicsUnfit,
+    ContractError,
+    ImpureHookError,
+    ComparisonError,
+    DigestError,
+    FrameError,
+    RowError,
+)
 
 
 def die(reason: BaseException | str) -> NoReturn:
     """End this process now: no commit, no clean-up, exit code 4."""
-    if isinstance(reason, BaseException) and not isinstance(reason, FatalError):
+    if isinstance(reason, BaseException) and not isinstance(reason, EXPECTED):
         log.critical("unexpected error", exc_info=reason)
     logging.shutdown()
     # Faust redirects sys.stderr into its log.
-    print(f"cutover: fatal: {_line(reason)}", file=sys.__stderr__, flush=True)  # noqa: T201
+    print(f"cutover: fatal: {_line(reason)}", file=sys.__stderr__, flush=True)
     os._exit(EXIT_FATAL)
 
 
@@ -46,8 +66,5 @@ def die_after(seconds: float, why: str) -> threading.Timer:
 
 
 def _line(reason: BaseException | str) -> str:
-    if isinstance(reason, str | FatalError):
-        text = str(reason)
-    else:
-        text = f"{type(reason).__name__}: {reason}"
-    return " ".join(text.split())
+    named = isinstance(reason, BaseException) and not isinstance(reason, EXPECTED)
+    return " ".join(f"{type(reason).__name__ + ': ' if named else ''}{reason}".split())

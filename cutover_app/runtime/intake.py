@@ -20,10 +20,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from cutover_app.kafka.settings import Broker
+from cutover_app.kafka.settings import COMPRESSION, Broker
 from cutover_app.runtime.fatal import FatalError, die
 
-COMPRESSION = "lz4"
 BATCH_BYTES = 512 * 1024
 #: Largest intake record; the topic's max.message.bytes must be no less.
 FRAME_BYTES_MAX = 16 * 1024 * 1024
@@ -48,9 +47,7 @@ class _Flight:
 class IntakeSender:
     """One per side and process start."""
 
-    def __init__(
-        self, broker: Broker, *, name: str, topic: str, on_acked: Callable[[TP, int], None]
-    ) -> None:
+    def __init__(self, broker: Broker, *, name: str, topic: str, on_acked: Callable[[TP, int], None]) -> None:
         #: Random per process start: a restarted worker is another sender (R2).
         self.sender_id = secrets.token_hex(8)
         self._broker = broker
@@ -85,9 +82,7 @@ class IntakeSender:
             await self._producer.stop()
             self._producer = None
 
-    async def send(
-        self, source: TP, end: int, frames: Frames, account: Callable[[], None] | None = None
-    ) -> None:
+    async def send(self, source: TP, end: int, frames: Frames, account: Callable[[], None] | None = None) -> None:
         """Hand over the frames of a chunk that ends at source position `end`.
 
         Returns once they are queued, not acknowledged. `account` runs in the sender's turn: what

@@ -41,9 +41,7 @@ class SourceStage:
     ) -> None:
         self.topic = topic
         self.sampling = sampling
-        self.sender = IntakeSender(
-            broker, name=f"{app.conf.id}-{topic}", topic=intake, on_acked=self._acked
-        )
+        self.sender = IntakeSender(broker, name=f"{app.conf.id}-{topic}", topic=intake, on_acked=self._acked)
         self.partitions: frozenset[int] = frozenset()
         self._app = app
         self._on_assigned = on_assigned

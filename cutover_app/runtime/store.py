@@ -4,9 +4,10 @@ RocksDB's defaults would let every one of some fifty small databases take 2 GiB 
 200 MiB of write buffers. Here one cache and one write buffer budget serve the whole process.
 """
 
-import contextlib
 import functools
-import gc
+import logging
+import shutil
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,17 @@ from rocksdict import (
 
 from cutover_app.runtime.fatal import FatalError
 
+log = logging.getLogger(__name__)
+
 CACHE_BYTES = 64 * 1024 * 1024
 WRITE_BUFFERS_BYTES = 96 * 1024 * 1024
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 BLOOM_BITS = 10
 OPEN_FILES_MAX = 64
+
+#: A directory that nobody wrote for this long is wiped: its changelog may have dropped tombstones
+#: of rows that it still holds. Half of what the changelog topics keep them (kafka/admin.py).
+STALE_SECONDS = 12 * 3600
 
 #: Where Faust's own RocksDB store keeps it, so that its tools find it.
 OFFSET_KEY = b"__faust\0offset__"
@@ -57,6 +64,9 @@ def _options() -> Options:
 def open_store(directory: Path) -> "PartitionStore":
     """Open or create; a directory that another process has open is a fatal error at once."""
     directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if _age_seconds(directory) > STALE_SECONDS:
+        log.warning("%s is too old to be continued; it is rebuilt from its changelog", directory)
+        shutil.rmtree(directory)
     try:
         return PartitionStore(Rdict(str(directory), _options(), access_type=AccessType.read_write()))
     except Exception as error:
@@ -65,6 +75,11 @@ def open_store(directory: Path) -> "PartitionStore":
                 f"{directory} is in use by another process: give each worker a datadir of its own"
             ) from error
         raise FatalError(f"{directory} cannot be opened: {error}") from error
+
+
+def _age_seconds(directory: Path) -> float:
+    written = [file.stat().st_mtime for file in directory.glob("*")]
+    return time.time() - max(written) if written else 0.0
 
 
 class PartitionStore:
@@ -88,9 +103,7 @@ class PartitionStore:
         found: list[bytes | None] = self._db.get(list(keys)) if keys else []
         return found
 
-    def scan(
-        self, start: bytes, *, limit: int, end: bytes | None = None
-    ) -> list[tuple[bytes, bytes]]:
+    def scan(self, start: bytes, *, limit: int, end: bytes | None = None) -> list[tuple[bytes, bytes]]:
         """Rows from `start` on, before `end`."""
         rows: list[tuple[bytes, bytes]] = []
         found: Iterable[tuple[bytes, bytes]] = self._db.items(from_key=start)
@@ -114,8 +127,5 @@ class PartitionStore:
         self._db.write(batch)
 
     def close(self) -> None:
-        """Flush and let go of the lock."""
-        with contextlib.suppress(Exception):  # an unflushed buffer is replayed from the log file
-            self._db.flush()
+        """Let go of the lock at once; what was not flushed is in RocksDB's own log."""
         self._db.close()
-        gc.collect()

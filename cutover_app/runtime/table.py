@@ -10,7 +10,7 @@ Invariant: the local rows of a partition are exactly its changelog below the sto
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from faust import Table
 from faust.stores.base import Store
@@ -53,9 +53,9 @@ class BatchStore(Store[Any, Any]):
     async def on_rebalance(
         self,
         assigned: set[TP],
-        revoked: set[TP],
-        newly_assigned: set[TP],
-        generation_id: int = 0,
+        revoked: set[TP],  # noqa: ARG002 - Faust's signature
+        newly_assigned: set[TP],  # noqa: ARG002
+        generation_id: int = 0,  # noqa: ARG002
     ) -> None:
         """Close what is no longer ours, so that another worker of this machine can open it."""
         changelog = self.table.changelog_topic.get_topic_name()
@@ -109,9 +109,7 @@ class BatchTable(Table[Any, Any]):
         return str(self.changelog_topic.get_topic_name())
 
     def _new_store(self) -> BatchStore:
-        return BatchStore(
-            self.app.conf.store, self.app, self, table_name=self.name, loop=self.loop
-        )
+        return BatchStore(self.app.conf.store, self.app, self, table_name=self.name, loop=self.loop)
 
     # -- rows
 
@@ -135,12 +133,12 @@ class BatchTable(Table[Any, Any]):
 
     # -- recovery
 
-    def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
+    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
         """One WriteBatch per chunk. Recovery swallows exceptions and then never ends, so die."""
         try:
             for event in batch:
-                self._apply(event.value)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the rows are not complete
+                self._apply(cast("Chunk", event.value))
+        except Exception as error:  # whatever it is, the rows are not complete
             die(error)
 
     def _apply(self, chunk: Chunk) -> None:

@@ -89,16 +89,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def _committed(self, tps: list[TP]) -> dict[TP, int | None]:
         consumer = self._ensure_consumer()
-        offsets = await asyncio.gather(
-            *(consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in tps)
-        )
+        offsets = await asyncio.gather(*(consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in tps))
         return dict(zip(tps, offsets, strict=True))
 
     async def stop_fetching(self, tps: Iterable[TP]) -> None:
         """Fetch these no more until the next assignment (aiokafka would prefetch our writes)."""
         await self.call_thread(self._stop_fetching, list(tps))
 
-    async def _stop_fetching(self, tps: list[TP]) -> None:  # noqa: RUF029 - runs in the thread
+    async def _stop_fetching(self, tps: list[TP]) -> None:  # runs in the thread
         self._ensure_consumer().pause(*(driver.ensure_aiokafka_TP(tp) for tp in tps))
 
 
@@ -124,6 +122,10 @@ def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chun
     return found
 
 
+def _unchanged(_tp: Any, record: Any) -> Any:
+    return record
+
+
 def _done_with(fetcher: Any, tp: Any) -> None:
     del fetcher._records[tp]
     fetcher._notify(fetcher._wait_consume_future)
@@ -133,19 +135,17 @@ def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
     # False where a seek or a rebalance made the fetched data stale; the result is empty then.
     if not result.check_assignment(tp):
         return None
+    # The parsed records serve as they are: making an eleven-field ConsumerRecord of each would
+    # cost as much as fetching and parsing it (0.9 us per record without, 2.9 us with).
+    result._partition_records._consumer_record = _unchanged
     state = result._assignment.state_value(tp)
     start = state.position
     records = result.getall(limit)
     end = state.position
     if end == start:
         return None
-    size = sum(
-        max(record.serialized_key_size, 0) + max(record.serialized_value_size, 0)
-        for record in records
-    )
-    return Chunk(
-        TP(tp.topic, tp.partition), start, end, records, size=size, highwater=state.highwater
-    )
+    size = sum([len(record.value or b"") for record in records])
+    return Chunk(TP(tp.topic, tp.partition), start, end, records, size=size, highwater=state.highwater)
 
 
 class ChunkConsumer(driver.Consumer):
@@ -185,11 +185,7 @@ class ChunkConsumer(driver.Consumer):
     def _may_fetch(self, tp: TP) -> bool:
         if self._is_changelog_tp(tp):
             return True
-        return (
-            self._streams_open
-            and tp not in self._held
-            and self._waiting[tp.topic] < TOPIC_BYTES_MAX
-        )
+        return self._streams_open and tp not in self._held and self._waiting[tp.topic] < TOPIC_BYTES_MAX
 
     def hold(self, tps: Iterable[TP]) -> None:
         """Fetch exactly these partitions no more, until the next call (stock pausing drops data)."""
@@ -201,7 +197,7 @@ class ChunkConsumer(driver.Consumer):
             tp.topic,
             tp.partition,
             chunk.end - 1,
-            chunk.records[-1].timestamp / 1000 if chunk.records else 0.0,
+            (chunk.records[-1].timestamp or 0) / 1000 if chunk.records else 0.0,
             0,
             None,
             None,
@@ -283,15 +279,15 @@ class ChunkConsumer(driver.Consumer):
         self._committable[tp] = offset
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (
-            tp for tp in self._committable if topics is None or tp in topics or tp.topic in topics
-        )
+        return (tp for tp in self._committable if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
         return self._committable.get(tp)
 
     async def _commit_offsets(
-        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+        self,
+        offsets: Mapping[TP, int],
+        start_new_transaction: bool = True,  # noqa: ARG002 - Faust's signature
     ) -> bool:
         """As in Faust, but what was not committed stays to be committed."""
         assignment = self.assignment()

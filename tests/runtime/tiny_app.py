@@ -5,7 +5,6 @@ Every stage is what the real app does, with the judgement left out: frames, mark
 a checkpoint per intake partition, barriers.
 """
 
-import asyncio
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import msgspec
+from faust.types import TP
 
 from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.samplers import EndSampler
@@ -55,6 +55,7 @@ class State:
         self.next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
 
     def apply(self, offset: int, frame: list) -> None:
+        """Take one intake record in, once (R4)."""
         self.at = offset
         if frame[0] == "barrier":
             return
@@ -73,19 +74,24 @@ class State:
             self.dirty[key] = encode([total + value, count + 1])
 
     def row(self) -> bytes:
+        """Return the books row."""
         marks = [[*where, offset] for where, offset in self.marks.items()]
         return encode([self.at, marks, self.redelivered])
 
 
 class Judge:
+    """Owner of the states."""
+
     def __init__(self) -> None:
         self.states: dict[int, State] = {}
 
     async def open(self, partition: int) -> int:
+        """Continue after the books row."""
         state = self.states[partition] = State(partition, books.get(partition, b"books"))
         return state.at + 1
 
     async def checkpoint(self, state: State) -> None:
+        """Write what changed."""
         rows = {"totals": list(state.dirty.items()), "books": [(b"books", state.row())]}
         state.dirty = {}
         verdicts = [(b"%d" % state.partition, b"%d" % state.at)]
@@ -94,12 +100,11 @@ class Judge:
         state.next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
 
     async def close(self, partition: int) -> None:
+        """Checkpoint and forget."""
         await self.checkpoint(self.states.pop(partition))
 
 
-def intake_tp(partition: int):
-    from faust.types import TP
-
+def intake_tp(partition: int) -> TP:
     return TP(INTAKE, partition)
 
 
@@ -112,7 +117,7 @@ def wire_source(name: str) -> SourceStage:
     stage = SourceStage(app, broker, topic=topic_name, intake=INTAKE, sampling=Sampling())
     topic = app.chunk_topic(topic_name)
 
-    async def copy(stream) -> None:  # noqa: RUF029
+    async def copy(stream) -> None:
         async for chunk in app.chunk_consumer.chunks(stream):
             if EMPTY:
                 tally(chunk)
@@ -127,10 +132,7 @@ def wire_source(name: str) -> SourceStage:
             await stage.send(
                 chunk.tp,
                 chunk.end,
-                [
-                    (to, encode(["records", name, chunk.tp.partition, part]))
-                    for to, part in frames.items()
-                ],
+                [(to, encode(["records", name, chunk.tp.partition, part])) for to, part in frames.items()],
             )
 
     app.agent(topic, name=f"copy_{name}")(copy)
@@ -139,17 +141,7 @@ def wire_source(name: str) -> SourceStage:
         vouches = [[number, list(at)] for number, at in stage.sampling.vouches()]
         return {to: encode(["barrier", name, vouches]) for to in range(PARTITIONS)}
 
-    app.service(
-        type(
-            f"Barriers_{name}",
-            (Barriers,),
-            {
-                "__init__": lambda self, **kwargs: Barriers.__init__(
-                    self, stage, EndSampler(broker), interval=0.5, build=build, **kwargs
-                )
-            },
-        )
-    )
+    app.beside(Barriers(stage, EndSampler(broker), interval=0.5, build=build))
     return stage
 
 
@@ -183,9 +175,7 @@ async def judge_agent(stream) -> None:
             await judge.checkpoint(state)
 
 
-app.partitions = Partitions(
-    intake=INTAKE, tables=tables, checkpointer=checkpointer, judge=judge, stages=stages
-)
+app.partitions = Partitions(intake=INTAKE, tables=tables, checkpointer=checkpointer, judge=judge, stages=stages)
 
 if __name__ == "__main__":
     app.main()
