@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.ledger import Entry
@@ -21,6 +22,7 @@ from cutover_app.lab.partitioners import PARTITIONERS, PartitionerName
 BATCH_BYTES: Final = 256 * 1024
 REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024
 DELIVERY_TIMEOUT_MS: Final = 60_000
+TOPIC_TIMEOUT_S: Final = 5.0
 UNDER_WAY_MAX: Final = 64
 
 Codec: TypeAlias = Literal["none", "gzip", "snappy", "lz4", "zstd"]
@@ -78,9 +80,12 @@ class Lane:
     async def start(self) -> None:
         """Connect, and learn how many partitions there are."""
         await self._producer.start()
-        partitions = await self._producer.partitions_for(self._side.topic)
-        if not partitions:
-            raise LabError(f"topic {self._side.topic} does not exist")
+        topic = self._side.topic
+        try:
+            # Asked for a topic that is not there, aiokafka goes on looking for it for a minute.
+            partitions = await asyncio.wait_for(self._producer.partitions_for(topic), TOPIC_TIMEOUT_S)
+        except (TimeoutError, UnknownTopicOrPartitionError) as error:
+            raise LabError(f"topic {topic} does not exist") from error
         self._batches = [self._producer.create_batch() for _ in partitions]
         self._entries = [[] for _ in partitions]
 

@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str
     side: str
     key: tuple[Any, ...]
-    """The match key, in the new format."""
+    """The match key in the new format, or as much of its beginning as tells planted faults apart."""
     verdicts: tuple[Due, ...]
     path: str = ""
     note: str = ""
@@ -121,7 +121,9 @@ def _places(verdict: Mapping[str, Any]) -> Iterator[Any]:
             if position := verdict.get(side):
                 yield side, position["partition"], position["offset"]
     else:
-        yield _key_of(verdict.get("key", ()))
+        key = verdict.get("key", ())
+        for length in range(len(key), 0, -1):
+            yield _key_of(key[:length])
 
 
 def _key_of(values: Iterable[Any]) -> bytes:

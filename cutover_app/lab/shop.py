@@ -11,6 +11,7 @@ the planted duplicates.
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.faults import DEFAULT_RATES, KINDS
@@ -248,10 +249,16 @@ async def _run(words: Sequence[str]) -> Published:
 
 def main() -> int:
     """Play a scenario and print what was done as one line of JSON."""
+    # What aiokafka logs while it tries again is not worth a line; what ends the run is.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         done = asyncio.run(_run(sys.argv[1:]))
+    except KafkaConnectionError as error:
+        broker = parse(sys.argv[1:])[1].bootstrap
+        print(f"shop: no broker answers at {broker}: {error}", file=sys.stderr)
+        return 4
     except (LabError, KafkaError, OSError) as error:
-        print(f"shop: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"shop: {error}", file=sys.stderr)
         return 4
     except KeyboardInterrupt:
         return 130

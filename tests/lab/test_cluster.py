@@ -32,9 +32,7 @@ def send(bootstrap: str, topic: str, *values: bytes) -> None:
 
 def received(bootstrap: str, topic: str, count: int) -> list[bytes]:
     async def run() -> list[bytes]:
-        consumer = AIOKafkaConsumer(
-            topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest"
-        )
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
         async with consumer:
             return [(await consumer.getone()).value for _ in range(count)]
 
