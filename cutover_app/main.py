@@ -19,6 +19,8 @@ from cutover_app.contract.models import Contract
 from cutover_app.contract.terms import judge_terms
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.sampling import Sampling
+from cutover_app.kafka.admin import resolve_start
+from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
@@ -49,9 +51,17 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         judge=app.judging,
         stages={contract.legacy.topic: app.legacy, contract.rebuilt.topic: app.rebuilt},
     )
-    app.prepare = lambda: verify_topics(contract, broker)
+    app.prepare = lambda: _prepare(contract, broker)
     check_wiring(app, agents=AGENTS, tables=[name for name, _ in TABLES])
     return app
+
+
+async def _prepare(contract: Contract, broker: Broker) -> None:
+    """Topics first, then where the sources are read from: before anything asks for either."""
+    await verify_topics(contract, broker)
+    async with Cluster(broker) as cluster:
+        for topic in (contract.legacy.topic, contract.rebuilt.topic):
+            await resolve_start(cluster, app_id_of(contract), topic)
 
 
 def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:
@@ -83,7 +93,7 @@ def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, broker: 
     stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling())
     forwarder = Forwarder(stage, read, side=side, rules=compiled.rules, partitions=contract.intake.partitions)
     interval = contract.timing.barrier / 1000
-    app.service(Barriers(stage, EndSampler(broker), interval=interval, build=forwarder.barriers))
+    app.beside(Barriers(stage, EndSampler(broker), interval=interval, build=forwarder.barriers))
     return forwarder
 
 

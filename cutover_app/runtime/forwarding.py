@@ -5,7 +5,7 @@ source offset that was passed is accounted for (R2). Both change in the sender's
 are handed to the producer, so a barrier says what is true of the log before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -102,7 +102,7 @@ class Forwarder:
 
     # -- what partitions coming and going means for a side (`runtime.partitions.Stage`)
 
-    async def assigned(self, positions: dict[TP, int]) -> None:
+    async def assigned(self, positions: Mapping[TP, int]) -> None:
         """Begin to read these partitions."""
         await self.stage.assigned(positions)
 
