@@ -75,7 +75,7 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
         intake=intake_of(contract),
         tables=app.batch_tables,
         checkpointer=app.checkpointer,
-        set_committable=lambda tp, offset: app.chunk_consumer.set_committable(tp, offset),
+        app=app,
     )
     app.agent(app.chunk_topic(intake_of(contract)), name=AGENTS[2])(judge)
 

@@ -6,8 +6,8 @@ between being written and being committed.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from faust.types import TP
 
@@ -18,6 +18,9 @@ from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.table import BatchTable
+
+if TYPE_CHECKING:
+    from cutover_app.runtime.app import CutoverApp
 
 CHECKPOINT_SECONDS: Final = 2.0
 """Age at which changes are committed."""
@@ -72,13 +75,13 @@ class Judging:
         intake: str,
         tables: Sequence[BatchTable],
         checkpointer: Checkpointer,
-        set_committable: Callable[[TP, int], None],
+        app: "CutoverApp",
     ) -> None:
         self._terms = terms
         self._intake = intake
         self._tables = tables
         self._checkpointer = checkpointer
-        self._set_committable = set_committable
+        self._app = app
         self._seats: dict[int, Seat] = {}
 
     async def open(self, partition: int) -> int:
@@ -120,7 +123,7 @@ class Judging:
         verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in judge.take_verdicts()]
         await self._checkpointer.commit(judge.partition, rows, verdicts)
         judge.committed()
-        self._set_committable(TP(self._intake, judge.partition), judge.next_offset)
+        self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), judge.next_offset)
 
 
 async def _settled(seat: Seat) -> None:
