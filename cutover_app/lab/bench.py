@@ -36,7 +36,6 @@ from cutover_app.lab.ledger import judge_ledger, read_ledger
 from cutover_app.lab.run import RunPlan, prepare, write_contract
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.shop import command
-from cutover_app.lab.topics import create_topics
 from cutover_app.lab.verify import Subject, plain
 
 MESSAGES: Final = 600_000
@@ -112,8 +111,7 @@ class _Meter:
         return self._samples[min(place, len(self._samples) - 1)]
 
 
-async def _worker_rung(cluster: Cluster, contract: Path, ledger: Path) -> Rung:
-    subject = Subject.load(cluster.bootstrap, contract)
+async def _worker_rung(cluster: Cluster, subject: Subject, contract: Path, ledger: Path) -> Rung:
     fleet = Fleet(cluster, contract)
     watch = Watch(cluster.bootstrap, subject.contract)
     await watch.start()
@@ -192,11 +190,10 @@ async def bench(messages: int, size: int) -> dict[str, Any]:
     with Cluster("bench") as cluster, tempfile.TemporaryDirectory(dir=cluster.directory) as name:
         folder = Path(name)
         contract = write_contract(folder / "cutover.yaml", plan.changes())
-        await create_topics(cluster.bootstrap, dict(zip(plan.topics, plan.partitions, strict=True)))
-        await asyncio.to_thread(prepare, cluster, contract)
+        subject = await prepare(plan, cluster, contract)
         await asyncio.to_thread(_preload, cluster, plan, folder / "ledger.jsonl")
         rungs = [await asyncio.to_thread(_floor_rung, plan, cluster.bootstrap)]
-        rungs.append(await _worker_rung(cluster, contract, folder / "ledger.jsonl"))
+        rungs.append(await _worker_rung(cluster, subject, contract, folder / "ledger.jsonl"))
     shown = [asdict(rung) | {"rate": rung.rate, "cpu_per_million": rung.cpu_per_million} for rung in rungs]
     return {"v": 1, "environment": environment(), "message_bytes": size, "goal": GOAL, "rungs": shown}
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import BOOKS_KEY, Books
@@ -230,20 +229,12 @@ class Quiet:
 
     async def _all_forwarded(self) -> bool:
         """Compare what the group has committed with the ends of the sources."""
-        committed = await committed_by(self._watch.bootstrap, app_id_of(self._contract))
-        ends = await ends_of(self._watch.bootstrap, self._contract.legacy.topic, self._contract.rebuilt.topic)
-        return all(committed.get(place, -1) >= end for place, end in ends.items())
-
-
-async def committed_by(bootstrap: str, group: str) -> dict[TopicPartition, int]:
-    """Return the positions that a consumer group has committed, by topic and partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(group)
-    finally:
-        await admin.close()
-    return {place: entry.offset for place, entry in offsets.items()}
+        bootstrap, contract = self._watch.bootstrap, self._contract
+        group, topics = app_id_of(contract), (contract.legacy.topic, contract.rebuilt.topic)
+        async with Cluster(Broker.parse(bootstrap)) as cluster:
+            committed = {topic: await cluster.committed(group, topic) for topic in topics}
+        ends = await ends_of(bootstrap, *topics)
+        return all(committed[place.topic].get(place.partition, -1) >= end for place, end in ends.items())
 
 
 async def wait_quiet(watch: Watch, *, timeout: float, check: Callable[[], None]) -> None:  # noqa: ASYNC109

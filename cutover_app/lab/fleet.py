@@ -19,7 +19,7 @@ import cutover_app
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
 
-COMMAND: Final = (sys.executable, "-m", "cutover_app.commands.cli")
+COMMAND: Final = (sys.executable, "-m", "cutover_app")
 LOG_TAIL_LINES: Final = 25
 TERMINATE_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.02

@@ -20,10 +20,12 @@ from typing import Any, Final, Literal
 import yaml
 
 import cutover_app
+from cutover_app.kafka.settings import Broker
+from cutover_app.kafka.topics import verify_topics
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Watch, wait_quiet
-from cutover_app.lab.fleet import Fleet, run_command
+from cutover_app.lab.fleet import Fleet
 from cutover_app.lab.lane import Codec, Side
 from cutover_app.lab.partitioners import PartitionerName
 from cutover_app.lab.scenario import Scenario
@@ -136,11 +138,12 @@ def write_contract(file: Path, changes: Mapping[str, Any], base: Path = DEMO_CON
     return file
 
 
-def prepare(cluster: Cluster, contract: Path) -> None:
-    """Create the topics of a run as anyone would: by `plan --apply`."""
-    done = run_command(["plan", "--apply"], contract, cluster.bootstrap)
-    if done.returncode:
-        raise LabError(f"plan --apply ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+async def prepare(plan: RunPlan, cluster: Cluster, contract: Path) -> Subject:
+    """Create the topics of a run: those of the producers as planned, its own as a worker would."""
+    await create_topics(cluster.bootstrap, dict(zip(plan.topics, plan.partitions, strict=True)))
+    subject = Subject.load(cluster.bootstrap, contract)
+    await verify_topics(subject.contract, Broker.parse(cluster.bootstrap))
+    return subject
 
 
 async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) -> Result:
@@ -148,9 +151,7 @@ async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) 
     folder = cluster.directory / f"run-{plan.name}"
     folder.mkdir()
     contract = write_contract(folder / "cutover.yaml", plan.changes())
-    await create_topics(cluster.bootstrap, dict(zip(plan.topics, plan.partitions, strict=True)))
-    await asyncio.to_thread(prepare, cluster, contract)
-    subject = Subject.load(cluster.bootstrap, contract)
+    subject = await prepare(plan, cluster, contract)
     fleet = Fleet(cluster, contract, name=f"{plan.name}-worker")
     watch = Watch(cluster.bootstrap, subject.contract)
     clock = _Phases()

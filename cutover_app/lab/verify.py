@@ -22,7 +22,7 @@ from cutover_app.contract.terms import judge_terms
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Entry, Source
 from cutover_app.core.judge import Judge
 from cutover_app.core.memory import MemoryStore
-from cutover_app.core.verdicts import FINE, Verdict, encode_verdict
+from cutover_app.core.verdicts import FINE, Finding, Verdict, decode_verdict, encode_verdict
 from cutover_app.kafka.topics import intake_of
 from cutover_app.lab.evidence import Totals, read_intake, read_topic, read_verdicts, total
 from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
@@ -32,6 +32,8 @@ REPLAY_FRAMES: Final = 40
 """Frames between two checkpoints of the replay: unlike anything that a worker does."""
 
 _decode: Final = msgspec.json.decode
+_write: Final = msgspec.json.Encoder().encode
+_read_findings: Final = msgspec.json.Decoder(tuple[Finding, ...]).decode
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,12 @@ async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findi
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     legacy, rebuilt = await _sources(subject)
     compiled, contract = subject.compiled, subject.contract
-    terms = Terms(contract.contract, contract.match.unique, contract.timing.edge_ms, compiled.diff)
+    terms = Terms(
+        contract.contract,
+        contract.match.unique,
+        contract.timing.edge_ms,
+        lambda expected, actual: _as_published(compiled.diff(expected, actual)),
+    )
     expectations = oracle(legacy, rebuilt, (), terms)
     entries = len(legacy), len(rebuilt)
     del legacy, rebuilt
@@ -142,7 +149,7 @@ async def _replay(subject: Subject, verdicts: Mapping[str, Verdict], totals: Tot
 
     def checkpoint(number: int) -> None:
         stores[number].commit(judges[number].checkpoint())
-        said.extend(judges[number].take_verdicts())
+        said.extend(decode_verdict(encode_verdict(verdict)) for verdict in judges[number].take_verdicts())
         judges[number].committed()
         since[number] = 0
 
@@ -168,6 +175,11 @@ def _unlike(live: Mapping[str, Verdict], again: Mapping[str, Verdict]) -> list[s
     lines = [f"{name[:12]}: first {first.get(name)}, then {second.get(name)}" for name in names[:DIFFERENCES_MAX]]
     more = len(names) - len(lines)
     return [*lines, f"... and {more} more"] if more else lines
+
+
+def _as_published(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return findings as they are read again: what is masked is a struct before, and an object after."""
+    return _read_findings(_write(findings)) if findings else ()
 
 
 def _bad(verdict: Verdict) -> bool:
