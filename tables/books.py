@@ -7,12 +7,12 @@ from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import SIDES
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import TALLIES, decode_row, encode_row
-from tables.showing import Shown, ShowKey, hidden_key
+from tables.showing import ShowKey, Shown, hidden_key
 
 __all__ = ["BOOKS_KEY", "HELP", "NAME", "Books", "decode", "describe", "encode"]
 
 NAME: Final = BOOKS_TABLE
-HELP: Final = "Per intake partition: the position, counters that must balance, frontiers, and the ranges that were lost."
+HELP: Final = "Per intake partition: the position, counters that must balance, frontiers, and lost ranges."
 
 
 def encode(row: Books) -> bytes:

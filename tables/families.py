@@ -4,7 +4,7 @@ from typing import Final
 
 from cutover_app.core.rows import FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row, encode_row
-from tables.showing import Shown, ShowKey, hidden_key
+from tables.showing import ShowKey, Shown, hidden_key
 
 __all__ = ["HELP", "NAME", "FamilyRow", "decode", "describe", "encode"]
 

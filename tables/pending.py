@@ -8,7 +8,7 @@ from typing import Final
 from cutover_app.core.frames import SIDES
 from cutover_app.core.rows import PENDING_TABLE
 from cutover_app.core.state import PendingRow, decode_row, encode_row, position_of
-from tables.showing import Shown, ShowKey, hidden_key
+from tables.showing import ShowKey, Shown, hidden_key
 
 __all__ = ["HELP", "NAME", "PendingRow", "decode", "describe", "encode"]
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from cutover_app.core.rows import SETTLED_TABLE
 from cutover_app.core.state import OPEN, TALLIES, BucketRow, KeyRow, Rec, decode_row, encode_row
-from tables.showing import Shown, ShowKey, hidden_key
+from tables.showing import ShowKey, Shown, hidden_key
 
 __all__ = ["HELP", "NAME", "BucketRow", "KeyRow", "decode", "describe", "encode"]
 
 NAME: Final = SETTLED_TABLE
-HELP: Final = "Match keys with their records and verdicts, remembered to tell a duplicate from an unknown and to revise."
+HELP: Final = "Match keys with their records and verdicts, remembered to tell duplicates from unknowns and to revise."
 
 _BUCKET: Final = b"\x00"
 

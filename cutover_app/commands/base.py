@@ -1,6 +1,7 @@
 """The form of our commands: Faust's, without a worker around them and without a traceback for what can be expected."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +13,7 @@ from faust.cli.base import Command, cli
 
 from cutover_app.commands.output import FAILED, USAGE, fail
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
+from cutover_app.core.state import RowError
 from cutover_app.kafka.errors import KafkaUnavailable, TopicsUnfit
 
 INTERRUPTED = 130
@@ -42,6 +44,9 @@ class CutoverCommand(Command):
 
     def __call__(self, *_args: Any, **_options: Any) -> Any:
         """Run to the end and leave with the exit code."""
+        if not self.debug:
+            # What Kafka's client says about a broker that is away is said by us, in one line.
+            logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         sys.exit(guarded(lambda: asyncio.run(self.run(**self.kwargs))))
 
 
@@ -51,7 +56,7 @@ def guarded(work: Callable[[], int]) -> int:
         return work()
     except ContractError as error:
         fail(USAGE, error)
-    except (KafkaUnavailable, TopicsUnfit, ImpureHookError, ComparisonError) as error:
+    except (KafkaUnavailable, TopicsUnfit, ImpureHookError, ComparisonError, RowError) as error:
         fail(FAILED, error)
     except KafkaError as error:
         fail(FAILED, f"Kafka refused: {error}")

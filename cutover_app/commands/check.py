@@ -2,18 +2,18 @@
 
 import sys
 from itertools import zip_longest
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 from faust.cli.base import option
 
 from cutover_app.commands.base import CutoverCommand
 from cutover_app.commands.contracts import contract_option
-from cutover_app.commands.files import STANDARD_INPUT, LineFile
+from cutover_app.commands.files import STANDARD_INPUT, LineFile, SourceRecord
 from cutover_app.commands.offline import Offline
-from cutover_app.commands.output import JSON, console, output_option, write_json
-from cutover_app.commands.render import exit_code, report_json, report_table
-from cutover_app.commands.summary import Report, summarise
+from cutover_app.commands.output import output_option
+from cutover_app.commands.render import exit_code, print_report
+from cutover_app.commands.summary import summarise
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
 from cutover_app.core.frames import LEGACY, REBUILT
@@ -31,7 +31,7 @@ class check(CutoverCommand):  # noqa: N801 - the name of the command
     Exit code: 0 fine, 1 problems, 2 usage or contract, 3 cannot tell (not a single pair, for one), 4 failed.
     """
 
-    options: ClassVar[Any] = [
+    options = [  # noqa: RUF012 - as Faust has it
         option("--legacy", metavar="FILE", required=True, type=_FILE, help="Records of the legacy producer."),
         option("--rebuilt", metavar="FILE", required=True, type=_FILE, help="Records of the rebuilt producer."),
         option("--verdicts", is_flag=True, help="Print every verdict, a JSON line each; the report goes to stderr."),
@@ -53,19 +53,13 @@ class check(CutoverCommand):  # noqa: N801 - the name of the command
                 report.notes.append(f"{each.blank:,} blank lines of {each.shown_name} were skipped")
         for line in offline.verdicts():
             sys.stdout.buffer.write(line + b"\n")
-        _print(report, options["output"], sys.stderr if options["verdicts"] else sys.stdout)
+        print_report(report, options["output"], sys.stderr if options["verdicts"] else sys.stdout)
         return exit_code(report)
 
 
 def _judge(offline: Offline, legacy: LineFile, rebuilt: LineFile) -> None:
     """Feed both files in step, so that partners meet early and few messages wait in memory."""
-    for expected, actual in zip_longest(legacy.chunks(), rebuilt.chunks(), fillvalue=[]):
+    nothing: list[SourceRecord] = []
+    for expected, actual in zip_longest(legacy.chunks(), rebuilt.chunks(), fillvalue=nothing):
         offline.take(LEGACY, expected)
         offline.take(REBUILT, actual)
-
-
-def _print(report: Report, form: str, stream: Any) -> None:
-    if form == JSON:
-        write_json(report_json(report), stream)
-    else:
-        console(stream).print(report_table(report))

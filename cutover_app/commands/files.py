@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Final, NamedTuple
+from typing import IO, Annotated, Final
 
 import msgspec
 
@@ -27,13 +27,13 @@ _NUMBER = Annotated[int, msgspec.Meta(ge=0)]
 _SIGNS: Final = (b'"payload"', b'"offset"', b'"partition"', b'"topic"')
 
 
-class SourceRecord(NamedTuple):
+class SourceRecord(msgspec.Struct, gc=False):
     """One record, in the form in which aiokafka would have returned it."""
 
     topic: str
     partition: int
     offset: int
-    timestamp: int
+    timestamp: int | None
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
@@ -61,7 +61,7 @@ def parse_line(line: bytes, name: str, number: int) -> SourceRecord:
             return _from_envelope(_decode(line))
         except (msgspec.DecodeError, UnicodeError):
             pass
-    return SourceRecord(name, 0, number, -1, None, line, ())
+    return SourceRecord(name, 0, number, None, None, line, ())
 
 
 def _from_envelope(envelope: _Envelope) -> SourceRecord:
@@ -71,7 +71,7 @@ def _from_envelope(envelope: _Envelope) -> SourceRecord:
         envelope.topic,
         envelope.partition,
         envelope.offset,
-        max(envelope.ts, -1),
+        envelope.ts if envelope.ts >= 0 else None,
         _bytes(envelope.key),
         _bytes(envelope.payload),
         headers,

@@ -51,9 +51,7 @@ class Offline:
         self._grace_ms = terms.grace_ms
         self._store = MemoryStore()
         self._judge = Judge(
-            replace(
-                terms, partitions=1, interval_ms=terms.grace_ms, remember_ms=FOREVER_MS, problems_ms=FOREVER_MS
-            ),
+            replace(terms, partitions=1, interval_ms=terms.grace_ms, remember_ms=FOREVER_MS, problems_ms=FOREVER_MS),
             0,
             self._store,
         )

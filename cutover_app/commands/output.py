@@ -11,6 +11,7 @@ import click
 import msgspec
 from faust.cli.base import option
 from rich.console import Console
+from rich.table import Table
 
 FINE: Final = 0
 """Evidence, and no problem in it."""
@@ -32,7 +33,7 @@ WIDTH_WITHOUT_TERMINAL: Final = 140
 
 def fail(code: int, line: object) -> NoReturn:
     """End the command with one line on standard error."""
-    print(f"cutover: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"cutover: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 
@@ -46,6 +47,15 @@ def console(stream: Any = None) -> Console:
     file = stream if stream is not None else sys.stdout
     width = None if file.isatty() else WIDTH_WITHOUT_TERMINAL
     return Console(file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def table(title: str, *columns: str | tuple[str, str]) -> Table:
+    """Return an empty table; a column is its name, or its name and "right"."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        name, side = column if isinstance(column, tuple) else (column, "left")
+        made.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    return made
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cutover_app.commands.output import CANNOT_TELL, FINE, PROBLEMS, plain, shown
+from cutover_app.commands.output import CANNOT_TELL, FINE, JSON, PROBLEMS, console, plain, shown, table, write_json
 from cutover_app.commands.summary import (
     CONCLUSION_CANNOT_TELL,
     CONCLUSION_FINE,
@@ -41,6 +41,14 @@ _CELL_CHARS_MAX: Final = 60
 def exit_code(report: Report) -> int:
     """Return the exit code of a conclusion."""
     return EXIT_CODES[report.conclusion]
+
+
+def print_report(report: Report, form: str, stream: Any = None) -> None:
+    """Write a report in the form that was asked for."""
+    if form == JSON:
+        write_json(report_json(report), stream)
+    else:
+        console(stream).print(report_table(report))
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -80,20 +88,20 @@ _FAMILY_COLUMNS: Final[tuple[tuple[str, str, Callable[[Family], str]], ...]] = (
 
 
 def _families(report: Report) -> Table:
-    table = _table("Families of findings", *((name, side) for name, side, _ in _FAMILY_COLUMNS))
+    drawn = table("Families of findings", *((name, side) for name, side, _ in _FAMILY_COLUMNS))
     for family in report.families:
-        table.add_row(*(show(family) for _, _, show in _FAMILY_COLUMNS))
-    return table
+        drawn.add_row(*(show(family) for _, _, show in _FAMILY_COLUMNS))
+    return drawn
 
 
 def _samples(report: Report) -> list[Table]:
     rows = [(family, sample) for family in report.families for sample in family.samples]
     if not rows:
         return []
-    table = _table("Samples", "kind", "path", "key", "expected", "actual", "legacy", "rebuilt")
+    drawn = table("Samples", "kind", "path", "key", "expected", "actual", "legacy", "rebuilt")
     for family, sample in rows:
-        table.add_row(family.kind, *map(_cut, _sample_cells(sample)))
-    return [table]
+        drawn.add_row(family.kind, *map(_cut, _sample_cells(sample)))
+    return [drawn]
 
 
 def _sample_cells(sample: Sample) -> tuple[str, ...]:
@@ -129,13 +137,13 @@ _BOOK_ROWS: Final[tuple[tuple[str, Callable[[Side], str]], ...]] = (
 
 def _books(report: Report) -> Table:
     balance = "they balance" if report.balanced else "they DO NOT balance"
-    table = _table(f"Books ({balance if report.sides[0].accepted or report.imbalances else 'empty'})", "", "", "")
-    for column, header in zip(table.columns, ("", *(side.side for side in report.sides)), strict=True):
+    drawn = table(f"Books ({balance if report.sides[0].accepted or report.imbalances else 'empty'})", "", "", "")
+    for column, header in zip(drawn.columns, ("", *(side.side for side in report.sides)), strict=True):
         column.header = header
         column.justify = "right" if header else "left"
     for name, show in _BOOK_ROWS:
-        table.add_row(name, *(show(side) for side in report.sides))
-    return table
+        drawn.add_row(name, *(show(side) for side in report.sides))
+    return drawn
 
 
 def _lines(report: Report) -> list[Text]:
@@ -147,14 +155,6 @@ def _lines(report: Report) -> list[Text]:
 
 
 # -- cells -----------------------------------------------------------------------------------------------------------
-
-
-def _table(title: str, *columns: str | tuple[str, str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        name, side = column if isinstance(column, tuple) else (column, "left")
-        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
-    return table
 
 
 def _time(at_ms: int | None) -> str:

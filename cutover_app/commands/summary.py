@@ -2,13 +2,14 @@
 
 Pure: what was read goes in, what is to be shown comes out. Values in it were masked when the verdicts were made.
 
-The conclusion, by numbered rules. A problem that was found outranks evidence that is missing, and missing evidence
-outranks the absence of problems: nobody is told "fine" by a run that could not have found anything.
+The conclusion, by numbered rules, the first that holds. A problem that was found outranks evidence that is missing,
+and missing evidence outranks the absence of problems: nobody is told "fine" by a run that could not have found
+anything. Without a single pair, though, problems mean nothing either: a wrong topic or match key looks just like that.
 
-    C1  a problem in an intake partition whose books balance                          problems
-    C2  no state of this run, or of some of its intake partitions                     cannot tell
-    C3  books that do not balance; what such a partition says counts for nothing      cannot tell
-    C4  not a single pair                                                             cannot tell
+    C1  not a single pair                                                             cannot tell
+    C2  a problem in an intake partition whose books balance                          problems
+    C3  no state of this run, or of some of its intake partitions                     cannot tell
+    C4  books that do not balance; what such a partition says counts for nothing      cannot tell
     C5  a side without a frontier: nothing of the other side could have been closed   cannot tell
     C6  records that are indeterminate                                                cannot tell
     C7  families with open findings, but no verdict that says so                      cannot tell
@@ -192,10 +193,10 @@ def _conclude(evidence: Evidence, sides: list[Side], families: list[Family]) -> 
     if any(family.open for family in families) and not said:
         found.doubts.append("families have open findings, but no verdict says so: ask again; was the topic emptied?")
     found.doubts.extend(evidence.doubts)
-    if found.problems:
+    if found.problems and sides[LEGACY].paired:
         return CONCLUSION_PROBLEMS, found.problems + found.doubts
     if found.doubts:
-        return CONCLUSION_CANNOT_TELL, found.doubts
+        return CONCLUSION_CANNOT_TELL, found.doubts + found.problems
     return CONCLUSION_FINE, [f"{sides[LEGACY].paired:,} pairs agree, nothing else was found, and the books balance"]
 
 
@@ -210,7 +211,7 @@ def _doubts_about_books(evidence: Evidence, sides: list[Side]) -> list[str]:
     if unbalanced:
         doubts.append(f"the books of intake partitions {_listed(unbalanced)} do not balance: nothing they say counts")
     if not sides[LEGACY].paired:
-        doubts.append("not a single pair: nothing has been compared")
+        doubts.insert(0, "not a single pair: nothing has been compared; do topics and match key fit?")
     for side in sides:
         if side.frontier_lag_ms is None:
             held = f"{side.vouched} of {side.partitions or 'an unknown number of'} partitions are vouched for"

@@ -3,7 +3,16 @@
 One place for start-up, `plan` and `reset`, so that they cannot disagree.
 """
 
+from typing import Final
+
 from cutover_app.contract.models import Contract
+from cutover_app.core.rows import TABLES
+from cutover_app.kafka.admin import TopicSpec, compacted_topic, intake_topic, prepare
+from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.settings import Broker
+
+INTAKE_RETENTION_MS: Final = 24 * 3600 * 1000
+"""Intake is read again from the last checkpoint on; it holds whole messages, so it is kept no longer than it must."""
 
 
 def app_id_of(contract: Contract) -> str:
@@ -24,3 +33,47 @@ def changelog_of(contract: Contract, table: str) -> str:
 def checkpoint_id_of(contract: Contract, partition: int) -> str:
     """Return the transactional id under which an intake partition is checkpointed."""
     return f"{app_id_of(contract)}-checkpoint-{partition}"
+
+
+def source_specs(contract: Contract) -> list[TopicSpec]:
+    """Return the topics that must exist: they are the producers', and never created here."""
+    return [TopicSpec(topic, ours=False) for topic in (contract.legacy.topic, contract.rebuilt.topic)]
+
+
+def changelog_specs(contract: Contract) -> list[TopicSpec]:
+    """Return the changelogs of the tables, with a partition for each of intake."""
+    internal = contract.internal
+    return [
+        compacted_topic(
+            changelog_of(contract, table),
+            contract.intake.partitions,
+            replication=internal.replication,
+            min_insync=internal.min_insync,
+        )
+        for table in TABLES
+    ]
+
+
+def internal_specs(contract: Contract) -> list[TopicSpec]:
+    """Return the topics that a run creates: intake, the changelogs of its tables, and the verdicts."""
+    internal, partitions = contract.internal, contract.intake.partitions
+    intake = intake_topic(
+        intake_of(contract),
+        partitions,
+        replication=internal.replication,
+        min_insync=internal.min_insync,
+        retention_ms=max(INTAKE_RETENTION_MS, contract.timing.remember),
+    )
+    verdicts = compacted_topic(
+        contract.verdicts.topic,
+        partitions,
+        replication=contract.verdicts.replication,
+        min_insync=min(internal.min_insync, contract.verdicts.replication),
+    )
+    return [intake, *changelog_specs(contract), verdicts]
+
+
+async def verify_topics(contract: Contract, broker: Broker) -> None:
+    """Create what is missing of a run's own topics; raises `TopicsUnfit` where anything is not as it must be."""
+    async with Cluster(broker) as cluster:
+        await prepare(cluster, [*source_specs(contract), *internal_specs(contract)])
