@@ -16,6 +16,8 @@ import msgspec
 from faust.types import TP
 
 from cutover_app.core.sampling import Sampling
+from cutover_app.kafka.admin import TopicSpec, compacted_topic, intake_topic, prepare, resolve_start
+from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import CutoverApp, settings
@@ -31,7 +33,7 @@ CHECKPOINT_SECONDS = float(os.environ.get("TINY_CHECKPOINT", "0.5"))
 EMPTY = bool(os.environ.get("TINY_EMPTY"))
 POISON = b"poison"
 
-broker = Broker.parse(os.environ["TINY_BROKER"])
+broker = Broker.parse(os.environ["TINY_BROKER"], request_timeout=10.0)
 app = CutoverApp(f"tiny-{RUN}", **settings(broker, datadir=Path(os.environ["TINY_DATADIR"])))
 INTAKE = f"tiny-{RUN}-intake"
 VERDICTS = f"tiny-{RUN}-verdicts"
@@ -175,6 +177,25 @@ async def judge_agent(stream) -> None:
             await judge.checkpoint(state)
 
 
+SPECS = [
+    TopicSpec(f"tiny-{RUN}-a", ours=False),
+    TopicSpec(f"tiny-{RUN}-b", ours=False),
+    intake_topic(INTAKE, PARTITIONS, replication=1, min_insync=1, retention_ms=3_600_000),
+    *(
+        compacted_topic(name, PARTITIONS, replication=1, min_insync=1)
+        for name in (VERDICTS, totals.changelog_name, books.changelog_name)
+    ),
+]
+
+
+async def declare_topics() -> None:
+    async with Cluster(broker) as cluster:
+        await prepare(cluster, SPECS)
+        for topic in stages:
+            await resolve_start(cluster, app.conf.id, topic)
+
+
+app.prepare = declare_topics
 app.partitions = Partitions(intake=INTAKE, tables=tables, checkpointer=checkpointer, judge=judge, stages=stages)
 
 if __name__ == "__main__":
