@@ -8,7 +8,8 @@ from functools import wraps
 from typing import Any, ClassVar
 
 import click
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from faust.cli import faust as _stock  # noqa: F401 - registers Faust's commands first: ours replace `reset`
 from faust.cli.base import Command, cli
 
 from cutover_app.commands.output import FAILED, USAGE, fail
@@ -56,7 +57,12 @@ def guarded(work: Callable[[], int]) -> int:
         return work()
     except ContractError as error:
         fail(USAGE, error)
-    except (KafkaUnavailable, TopicsUnfit, ImpureHookError, ComparisonError, RowError) as error:
+    except KafkaUnavailable as error:
+        cause = error.__cause__
+        known = cause is None or isinstance(cause, KafkaConnectionError)
+        hint = "see `broker` in the contract, or CUTOVER_BROKER" if known else f"{type(cause).__name__}: {cause}"
+        fail(FAILED, f"no Kafka broker answers at {', '.join(error.servers)}: {hint}")
+    except (TopicsUnfit, ImpureHookError, ComparisonError, RowError) as error:
         fail(FAILED, error)
     except KafkaError as error:
         fail(FAILED, f"Kafka refused: {error}")

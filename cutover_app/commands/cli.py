@@ -6,27 +6,41 @@
 import sys
 from typing import Final
 
-from faust.cli import faust as _stock  # noqa: F401 - registers Faust's commands, which ours may replace
+import faust
 from faust.cli.base import cli
 
+from cutover_app import __version__
 from cutover_app.commands import COMMANDS
 from cutover_app.commands.base import guarded
 
 APP: Final = "cutover_app"
 
-_ALONE: Final = frozenset({"--help", "--version"})
+HELP: Final = """Prove, on live traffic, that a rebuilt Kafka producer publishes exactly what it should.
+
+The contract is cutover.yaml, or what CUTOVER_CONTRACT names. Commands and their options: cutover COMMAND --help.
+"""
 
 
 def main() -> None:
-    """Run a command. Faust looks for the application in `sys.argv` itself, so that is where it is named."""
-    if _needs_app(sys.argv[1:]):
-        sys.argv[1:1] = ["-A", APP]
-    guarded(lambda: int(cli(prog_name="cutover") or 0))
+    """Run a command.
+
+    Faust looks for the application in `sys.argv` itself, by the beginnings of words: it would take `--apply` for
+    `--app`. So there it finds the application, or nothing.
+    """
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        print(f"cutover {__version__} (Faust {faust.__version__})")
+        return
+    cli.help = HELP
+    if _needs_app(arguments):
+        arguments = ["-A", APP, *arguments]
+    sys.argv[1:] = arguments[:2] if arguments[:1] == ["-A"] else []
+    guarded(lambda: int(cli.main(arguments, prog_name="cutover") or 0))
 
 
 def _needs_app(arguments: list[str]) -> bool:
     """Tell whether a command of Faust's is asked for, help apart; ours read the contract themselves."""
-    if not arguments or _ALONE.intersection(arguments):
+    if not arguments or "--help" in arguments:
         return False
     ours = {command.__name__ for command in COMMANDS}
     named = next((each for each in arguments if each in cli.commands), "")

@@ -22,6 +22,8 @@ async def read_topics(broker: Broker, topics: Sequence[Topic], take: Take) -> No
     reading. All ends are asked for first, so that what was written together is seen together, or nearly so.
     """
     places = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+    if not places:
+        return
     consumer = AIOKafkaConsumer(
         **broker.client("cutover-reader"),
         isolation_level="read_committed",
