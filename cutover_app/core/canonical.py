@@ -28,7 +28,8 @@ escaped, and every string that the reader kept has two in whatever is written fr
 was dropped took at least its own name with it. So as many unescaped quotes in the text as in the
 text written again means: nothing was dropped. A quote is escaped exactly when an odd number of
 backslashes stands before it; backslashes occur in strings only, and there pair up from the left; so
-once all pairs are gone, what `\"` counts are the escaped ones. An escape like `\u0022` has no quote byte at all.
+once all pairs are gone, what `\"` counts are the escaped ones. An escape like `\u0022` has no quote
+byte at all.
 """
 
 from collections.abc import Callable
@@ -134,8 +135,8 @@ def quotes(text: bytes) -> int:
     """Return how many quotes in a JSON text begin or end a string."""
     if b"\\" not in text:
         return text.count(b'"')
-    text = text.replace(b"\\", b"")
-    return text.count(b'"') - text.count(b'\\"')
+    text = text.replace(rb"\\", b"")
+    return text.count(b'"') - text.count(rb"\"")
 
 
 def same_strings(text: bytes, written: bytes) -> bool:
@@ -148,7 +149,7 @@ def too_deep(text: bytes, value: Value) -> bool:
     if text.count(b"{") + text.count(b"[") <= NESTING_MAX:
         return False
     level = [value]
-    for _ in range(NESTING_MAX + 1):
+    for _ in range(NESTING_MAX):
         inner: list[Value] = []
         for each in level:
             if type(each) is dict:

@@ -154,12 +154,21 @@ def _apply(rules: Rules, rule: Rule) -> None:
 # Holes, and what else travels beside a payload
 
 
-@dataclass(frozen=True, slots=True)
 class Hole:
-    """A place of an expected message that could not be rebuilt: kind of finding, and note."""
+    """A place of an expected message that could not be rebuilt: kind of finding, and note.
 
-    kind: str
-    note: str
+    No dataclass: the JSON writer would write one, and must refuse a hole.
+    """
+
+    __slots__ = ("kind", "note")
+
+    def __init__(self, kind: str, note: str) -> None:
+        self.kind = kind
+        self.note = note
+
+    def __repr__(self) -> str:
+        """Return kind and note."""
+        return f"<Hole {self.kind}: {self.note}>"
 
 
 Lifted = list[tuple[Path, Value]]
