@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 from aiokafka.protocol.admin import CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest
 
-from cutover_app.kafka.cluster import EARLIEST, Cluster, Topic
+from cutover_app.kafka.cluster import EARLIEST, RETRY_SECONDS, Cluster, Topic
 from cutover_app.kafka.errors import TopicsUnfit
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -152,26 +152,34 @@ async def apply(cluster: Cluster, todo: Plan) -> None:
 
 async def _appear(cluster: Cluster, names: Sequence[str]) -> None:
     """Wait until every partition has a leader that answers."""
+    for name in names:
+        await bounds(cluster, name, EARLIEST)
+
+
+async def bounds(cluster: Cluster, name: str, at: int) -> dict[int, int]:
+    """Offsets of a topic that is there or just being made; patient with moving leaders."""
     async with asyncio.timeout(APPEAR_SECONDS):
         while True:
             try:
-                topics = await cluster.topics(names)
-                await asyncio.gather(*(cluster.offsets(topics[name], EARLIEST) for name in names if name in topics))
-                if len(topics) == len(names):
-                    return
+                found = await cluster.topics([name])
+                if name in found and found[name].partitions:
+                    return await cluster.offsets(found[name], at)
             except KafkaError as error:
                 if not error.retriable:
                     raise
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-async def prepare(cluster: Cluster, specs: Sequence[TopicSpec]) -> Plan:
-    """Plan and apply; raises `TopicsUnfit` before anything is created if something is in the way."""
+async def prepare(cluster: Cluster, specs: Sequence[TopicSpec]) -> dict[str, str]:
+    """Plan and apply; return the topics' ids.
+
+    Raises `TopicsUnfit`, before anything is created, if something is in the way.
+    """
     todo = plan(specs, await look(cluster, specs))
     if todo.problems:
         raise TopicsUnfit(todo.problems)
     await apply(cluster, todo)
-    return todo
+    return {name: topic.id for name, topic in (await cluster.topics(spec.name for spec in specs)).items()}
 
 
 async def delete(cluster: Cluster, names: Sequence[str]) -> None:
@@ -191,11 +199,8 @@ async def resolve_start(cluster: Cluster, group: str, topic: str) -> dict[int, i
     Returns the start of the partitions that had none. A group with members has resolved its
     starts already and lets nobody else commit, which is fine.
     """
-    found = (await cluster.topics([topic])).get(topic)
-    if found is None:
-        raise TopicsUnfit([f"topic {topic} does not exist"])
     committed = await cluster.committed(group, topic)
-    earliest = await cluster.offsets(found, EARLIEST)
+    earliest = await bounds(cluster, topic, EARLIEST)
     starts = {number: at for number, at in earliest.items() if number not in committed}
     if starts:
         await cluster.commit(group, topic, starts)

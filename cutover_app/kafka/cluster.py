@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -24,9 +24,12 @@ from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.protocol import TopicMetadataRequest
 from cutover_app.kafka.settings import Broker
 
+RETRY_SECONDS = 0.1
 EARLIEST = -2
 LATEST = -1
 _UNCOMMITTED = 0
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,9 @@ class Cluster:
         answer = await self.ask(TopicMetadataRequest(sorted(names)))
         found = {}
         for code, name, topic_id, _internal, partitions, *_rest in answer.topics:
-            error = for_code(code)
-            if error is UnknownTopicOrPartitionError:
+            if for_code(code) is UnknownTopicOrPartitionError:
                 continue
-            if error is not NoError:
-                raise error(name)
+            _check(code, name)
             leaders = {number: leader for _code, number, leader, *_rest in partitions}
             replication = min((len(row[4]) for row in partitions), default=0)
             found[name] = Topic(name, str(topic_id), leaders, replication)
@@ -115,7 +116,8 @@ class Cluster:
     async def offsets(self, topic: Topic, at: int) -> dict[int, int]:
         """Per partition: EARLIEST, LATEST (the high watermark), or the first at a time in ms.
 
-        A partition without a record at or after that time is left out.
+        A partition without a record at or after that time is left out. Errors, that of a leader
+        that has moved among them, are raised: whoever asks knows whether to ask again.
         """
         by_leader: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         for partition, leader in topic.leaders.items():
@@ -130,23 +132,24 @@ class Cluster:
         for answer in answers:
             for _name, partitions in answer.topics:
                 for partition, code, _timestamp, offset in partitions:
-                    error = for_code(code)
-                    if error is not NoError:
-                        raise error(f"{topic.name}[{partition}]")
+                    _check(code, f"{topic.name}[{partition}]")
                     if offset >= 0:
                         found[partition] = offset
         return found
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """Positions that a group has committed; partitions without one are left out."""
-        node = await self._coordinator(group)
-        answer = await self.ask(OffsetFetchRequest(group, None), node)
-        return {
-            partition: offset
-            for name, partitions in answer.topics
-            for partition, offset, _metadata, code in partitions
-            if name == topic and not code and offset >= 0
-        }
+
+        def read(answer: Any) -> dict[int, int]:
+            _check(answer.error_code, group)
+            return {
+                partition: offset
+                for name, partitions in answer.topics
+                for partition, offset, _metadata, code in partitions
+                if name == topic and not code and offset >= 0
+            }
+
+        return await self._ask_coordinator(group, OffsetFetchRequest(group, None), read)
 
     async def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> bool:
         """Commit for a group without members; False where it has some."""
@@ -158,23 +161,32 @@ class Cluster:
             OffsetCommitRequest.DEFAULT_RETENTION_TIME,
             [(topic, rows)],
         )
-        answer = await self.ask(request, await self._coordinator(group))
-        for _name, partitions in answer.topics:
-            for partition, code in partitions:
-                error = for_code(code)
-                if error is UnknownMemberIdError:
-                    return False
-                if error is not NoError:
-                    raise error(f"{topic}[{partition}]")
-        return True
 
-    async def _coordinator(self, group: str) -> int:
+        def read(answer: Any) -> bool:
+            for _name, partitions in answer.topics:
+                for partition, code in partitions:
+                    if for_code(code) is UnknownMemberIdError:
+                        return False
+                    _check(code, f"{topic}[{partition}]")
+            return True
+
+        return await self._ask_coordinator(group, request, read)
+
+    async def _ask_coordinator(self, group: str, request: Any, read: Callable[[Any], _Answer]) -> _Answer:
+        """Ask a group's coordinator, for as long as the broker is still making or loading the groups."""
         client = await self.connect()
         async with asyncio.timeout(self._broker.request_timeout):
             while True:
                 try:
-                    return int(await client.coordinator_lookup(CoordinationType.GROUP, group))
+                    node = int(await client.coordinator_lookup(CoordinationType.GROUP, group))
+                    return read(await self.ask(request, node))
                 except KafkaError as error:
                     if not error.retriable:
                         raise
-                await asyncio.sleep(0.1)  # the broker is making the topic of all groups
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def _check(code: int, about: str) -> None:
+    error = for_code(code)
+    if error is not NoError:
+        raise error(about)

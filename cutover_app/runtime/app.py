@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -70,11 +70,15 @@ class CutoverApp(faust.App):
     judging: "Judging"
     legacy: "Forwarder"
     rebuilt: "Forwarder"
-    #: Declares and verifies topics, before anything else asks for their metadata.
-    prepare: Callable[[], Awaitable[None]] | None = None
+    #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
+    prepare: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._beside: list[Service] = []
+        #: Generation of the assignment that we hold; None from the moment in which we let go of it.
+        self._tenure: int | None = None
+        #: Ids of our topics: a topic of the same name with another id is another topic.
+        self.topic_ids: dict[str, str] = {}
         super().__init__(*args, **options)
 
     @property
@@ -106,30 +110,36 @@ class CutoverApp(faust.App):
 
     # -- partitions come and go; called by the consumer and by recovery
 
-    async def take_partitions(self, assigned: set[TP]) -> None:
+    async def take_partitions(self, assigned: set[TP], generation_id: int) -> None:
         """Before recovery."""
         try:
             await self.partitions.take(assigned)
+            self._tenure = generation_id
         except Exception as error:
             die(error)
 
     async def open_partitions(self, generation_id: int) -> None:
-        """After recovery; a new rebalance may cancel this at any point."""
+        """After recovery. A recovery that a rebalance has overtaken finds that its tenure is over."""
         consumer = self.chunk_consumer
+
+        def ours() -> bool:
+            return self._tenure == generation_id
+
         try:
             assigned = consumer.assignment()
             sources = [tp for tp in assigned if tp.topic in self.partitions.stages]
             starts = await consumer.start_positions(sources)
-            positions = await self.partitions.open(assigned, starts)
-            if self.consumer_generation_id == generation_id:
-                await consumer.open_streams(positions)
+            if ours():
+                positions = await self.partitions.open(assigned, starts, ours)
+                await consumer.open_streams(positions, ours)
         except Exception as error:
-            if not self.rebalancing:
+            if ours():
                 die(error)
             log.info("partitions not opened, the next rebalance has begun: %r", error)
 
     async def leave_partitions(self) -> None:
         """While they are still ours."""
+        self._tenure = None
         last_resort = die_after(REVOKE_SECONDS, "leaving the partitions")
         consumer = self.chunk_consumer
         try:
@@ -149,7 +159,7 @@ class CutoverApp(faust.App):
         """Faust's worker would log a failed start, and stay."""
         try:
             if self.prepare is not None:
-                await self.prepare()
+                self.topic_ids.update(await self.prepare() or {})
             await super().start()
         except Exception as error:
             die(error)
@@ -167,7 +177,8 @@ class CutoverApp(faust.App):
 
     async def stop(self) -> None:
         """SIGTERM: leave in good order, or at least in time."""
-        die_after(STOP_SECONDS, "stopping")
+        if self.in_worker:
+            die_after(STOP_SECONDS, "stopping")
         await super().stop()
         if self.in_worker:
             # Everything is durable and the group has been left. What follows in Faust's worker is

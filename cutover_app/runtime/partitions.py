@@ -14,7 +14,7 @@ offsets are committed; producers are closed. Only then does Faust let go of the 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from faust.types import TP
@@ -31,7 +31,7 @@ class Judge(Protocol):
         """Load what was recovered; return the intake position to read from."""
 
     async def close(self, partition: int) -> None:
-        """Checkpoint, then drop the state in memory."""
+        """Checkpoint, then drop the state in memory; a partition that never opened is fine."""
 
 
 class Stage(Protocol):
@@ -78,13 +78,15 @@ class Partitions:
         async with self._lock:
             await asyncio.gather(*(self.checkpointer.open(number) for number in mine))
 
-    async def open(self, assigned: Iterable[TP], starts: Mapping[TP, int]) -> dict[TP, int]:
+    async def open(self, assigned: Iterable[TP], starts: Mapping[TP, int], ours: Callable[[], bool]) -> dict[TP, int]:
         """Steps 3 and 4; `starts` are the positions of the source partitions."""
         positions = dict(starts)
         async with self._lock:
+            if not ours():
+                return {}
             for number in sorted(tp.partition for tp in assigned if tp.topic == self.intake):
-                positions[TP(self.intake, number)] = await self.judge.open(number)
                 self._opened.add(number)
+                positions[TP(self.intake, number)] = await self.judge.open(number)
             for topic, stage in self.stages.items():
                 await stage.assigned({tp: at for tp, at in starts.items() if tp.topic == topic})
         return positions

@@ -38,6 +38,8 @@ STALE_SECONDS = 12 * 3600
 
 #: Where Faust's own RocksDB store keeps it, so that its tools find it.
 OFFSET_KEY = b"__faust\0offset__"
+CHANGELOG_KEY = b"__faust\0changelog__"
+_META = frozenset({OFFSET_KEY, CHANGELOG_KEY})
 
 
 @functools.cache
@@ -61,12 +63,25 @@ def _options() -> Options:
     return options
 
 
-def open_store(directory: Path) -> "PartitionStore":
-    """Open or create; a directory that another process has open is a fatal error at once."""
+def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
+    """Open or create; a directory that another process has open is a fatal error at once.
+
+    Rows of another changelog topic, even of the same name, are wiped; so are rows too old to continue.
+    """
     directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if _age_seconds(directory) > STALE_SECONDS:
-        log.warning("%s is too old to be continued; it is rebuilt from its changelog", directory)
+    too_old = _age_seconds(directory) > STALE_SECONDS
+    store = _open(directory)
+    stored = store.changelog_id()
+    if too_old or stored not in (None, changelog_id):
+        log.warning("%s is %s; rebuilding it", directory, "too old" if too_old else "of another run")
+        store.close()
         shutil.rmtree(directory)
+        store = _open(directory)
+    store.set_changelog_id(changelog_id)
+    return store
+
+
+def _open(directory: Path) -> "PartitionStore":
     try:
         return PartitionStore(Rdict(str(directory), _options(), access_type=AccessType.read_write()))
     except Exception as error:
@@ -93,6 +108,15 @@ class PartitionStore:
         value = self._db.get(OFFSET_KEY)
         return None if value is None else int(value)
 
+    def changelog_id(self) -> str | None:
+        """Id of the changelog topic that the rows come from; None in a new database."""
+        value = self._db.get(CHANGELOG_KEY)
+        return None if value is None else bytes(value).decode()
+
+    def set_changelog_id(self, changelog_id: str) -> None:
+        """Remember it."""
+        self._db.put(CHANGELOG_KEY, changelog_id.encode())
+
     def get(self, key: bytes) -> bytes | None:
         """One row."""
         value: bytes | None = self._db.get(key)
@@ -110,7 +134,7 @@ class PartitionStore:
         for key, value in found:
             if len(rows) >= limit or (end is not None and key >= end):
                 break
-            if key != OFFSET_KEY:
+            if key not in _META:
                 rows.append((key, value))
         return rows
 

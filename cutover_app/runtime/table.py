@@ -34,6 +34,8 @@ Rows = Sequence[tuple[bytes, bytes | None]]
 class BatchStore(Store[Any, Any]):
     """The databases of one table, one per partition that this worker owns."""
 
+    app: "CutoverApp"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._open: dict[int, PartitionStore] = {}
@@ -43,7 +45,8 @@ class BatchStore(Store[Any, Any]):
         store = self._open.get(number)
         if store is None:
             directory = self.app.conf.tabledir / f"{self.table_name}-{number}.db"
-            store = self._open[number] = open_store(directory)
+            changelog_id = self.app.topic_ids.get(self.table.changelog_topic.get_topic_name(), "")
+            store = self._open[number] = open_store(directory, changelog_id=changelog_id)
         return store
 
     def persisted_offset(self, tp: TP) -> int | None:

@@ -15,7 +15,7 @@ arrived in between would be lost, or come from the wrong place.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -223,6 +223,8 @@ class ChunkConsumer(driver.Consumer):
         idle.set()
         async for event in stream.noack().events():
             chunk: Chunk = event.value
+            if not self._streams_open:  # slipped past a rebalance; it will be read again
+                continue
             self._check_continuity(chunk)
             idle.clear()
             yield chunk
@@ -232,9 +234,9 @@ class ChunkConsumer(driver.Consumer):
     def _check_continuity(self, chunk: Chunk) -> None:
         expected = self._expected.get(chunk.tp)
         if expected is not None and chunk.start != expected:
+            why = "were deleted before they were read" if chunk.start > expected else "start again: a new topic?"
             raise FatalError(
-                f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, "
-                f"got {chunk.start}: records were deleted before they were read"
+                f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, got {chunk.start}: records {why}"
             )
         self._expected[chunk.tp] = chunk.end
 
@@ -243,15 +245,16 @@ class ChunkConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Nothing: recovery places the changelogs, `open_streams` places everything else."""
 
-    async def open_streams(self, positions: Mapping[TP, int]) -> None:
-        """Start to fetch the streams, from these positions."""
-        if positions:
+    async def open_streams(self, positions: Mapping[TP, int], ours: Callable[[], bool]) -> None:
+        """Start to fetch the streams, from these positions, if the partitions are still ours."""
+        if positions and ours():
             await self.seek_wait(positions)
-        self._expected.update(positions)
         changelogs = [tp for tp in self.assignment() if self._is_changelog_tp(tp)]
-        if changelogs:
+        if changelogs and ours():
             await self._thread.stop_fetching(changelogs)
-        self._streams_open = True
+        if ours():
+            self._expected.update(positions)
+            self._streams_open = True
 
     async def start_positions(self, tps: Iterable[TP]) -> dict[TP, int]:
         """Where the group stands; the beginning of a partition where it has never been."""
@@ -307,8 +310,11 @@ class ChunkConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Shut out the former owners before recovery asks where the changelogs end."""
-        await self.app.take_partitions(assigned)
+        await self.app.take_partitions(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: Faust's check reads acknowledgements that we do not make, and would cry wolf."""
 
     def forget(self) -> None:
         """Drop everything that belonged to the last assignment."""

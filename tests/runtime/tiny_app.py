@@ -103,7 +103,8 @@ class Judge:
 
     async def close(self, partition: int) -> None:
         """Checkpoint and forget."""
-        await self.checkpoint(self.states.pop(partition))
+        if partition in self.states:
+            await self.checkpoint(self.states.pop(partition))
 
 
 def intake_tp(partition: int) -> TP:
@@ -188,11 +189,12 @@ SPECS = [
 ]
 
 
-async def declare_topics() -> None:
+async def declare_topics() -> dict[str, str]:
     async with Cluster(broker) as cluster:
-        await prepare(cluster, SPECS)
+        ids = await prepare(cluster, SPECS)
         for topic in stages:
             await resolve_start(cluster, app.conf.id, topic)
+        return ids
 
 
 app.prepare = declare_topics

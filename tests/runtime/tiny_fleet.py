@@ -48,11 +48,13 @@ class Fleet:
             worker.wait()
 
     def topic(self, name: str) -> str:
+        """The name of one of our topics."""
         return f"tiny-{self.run}-{name}"
 
     # -- workers
 
     def start(self, name: str, *, datadir: str | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker, with a state directory of its own."""
         environment = {
             **os.environ,
             "TINY_RUN": self.run,
@@ -72,22 +74,28 @@ class Fleet:
         return self.workers[name]
 
     def log(self, name: str) -> Path:
+        """The file that a worker writes to."""
         return self.directory / f"{name}.log"
 
     def said(self, name: str) -> str:
+        """What a worker has said so far."""
         return self.log(name).read_text(errors="replace")
 
     def ready(self, name: str, seconds: float = 30.0) -> None:
+        """Wait until a worker works."""
         until = time.monotonic() + seconds
         while "Worker ready" not in self.said(name):
-            assert time.monotonic() < until and self.workers[name].poll() is None, self.said(name)[-3000:]
+            assert time.monotonic() < until, self.said(name)[-3000:]
+            assert self.workers[name].poll() is None, self.said(name)[-3000:]
             time.sleep(0.1)
 
     def stop(self, name: str) -> int:
+        """SIGTERM; returns the exit code."""
         self.workers[name].terminate()
         return self.workers[name].wait(15)
 
     def kill(self, name: str, *, wipe: bool = False) -> None:
+        """SIGKILL, and perhaps lose its disk."""
         self.workers[name].kill()
         self.workers[name].wait()
         if wipe:
@@ -96,6 +104,7 @@ class Fleet:
     # -- load
 
     def records(self, count: int, keys: int) -> Iterator[tuple[bytes, bytes]]:
+        """Random records, added to what is expected."""
         for _ in range(count):
             key, value = b"k%d" % self._random.randrange(keys), self._random.randrange(1000)
             total = self.expected.setdefault(key, [0, 0])
@@ -104,6 +113,7 @@ class Fleet:
             yield key, b"%d %s" % (value, b"x" * 50)
 
     def load(self, count: int, *, keys: int = 5000, codec: str | None = None) -> None:
+        """Send and wait."""
         asyncio.run(self.produce(count, keys=keys, codec=codec))
 
     async def produce(self, count: int, *, keys: int = 5000, codec: str | None = None, pause: float = 0.0) -> None:
@@ -125,6 +135,7 @@ class Fleet:
     # -- results
 
     def totals(self) -> Totals:
+        """What was counted, by key."""
         rows = asyncio.run(self.rows("totals-changelog"))
         found = {}
         for (_partition, key), value in rows.items():
@@ -158,5 +169,6 @@ class Fleet:
             time.sleep(0.3)
 
     def redelivered(self) -> int:
+        """How many entries came again and were dropped."""
         rows = asyncio.run(self.rows("books-changelog"))
         return sum(msgspec.msgpack.decode(row)[2] for row in rows.values())
