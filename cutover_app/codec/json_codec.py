@@ -10,7 +10,6 @@ import msgspec
 
 from cutover_app.core.canonical import (
     NESTING_MAX,
-    BadNumberError,
     Value,
     quotes,
     reader,
@@ -72,7 +71,8 @@ def _reason(error: Exception) -> str:
         return f"nested deeper than {NESTING_MAX} levels"
     if isinstance(error, UnicodeError):
         return "not UTF-8"
-    if isinstance(error, BadNumberError):
-        return f"not exact: {error}"
+    if isinstance(error, msgspec.ValidationError):
+        # Ours, about a number (`BadNumberError`), with a place that the reader adds.
+        return f"not exact: {str(error).partition(' - at ')[0]}"
     # The texts of the JSON reader say what and where ("invalid character (byte 17)"), no contents.
     return f"not JSON: {str(error).removeprefix('JSON is malformed: ')}"

@@ -113,7 +113,8 @@ class _Numbers(dict[str, int | Decimal]):
 def reader(*, strict: bool = False) -> Callable[[bytes], Value]:
     """Return the JSON reader.
 
-    It raises msgspec's errors, `BadNumberError`, UnicodeDecodeError and RecursionError.
+    It raises msgspec's errors (its ValidationError is about a number beyond the limits),
+    UnicodeDecodeError and RecursionError.
     """
     numbers = _Numbers(strict_number if strict else exact_number)
     return msgspec.json.Decoder(float_hook=numbers.__getitem__).decode

@@ -60,9 +60,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     """A contract that is not there is one clear line that says how to name one."""
     with pytest.raises(ContractError) as caught:
         load_contract(tmp_path / "no.yaml", {})
-    assert str(caught.value) == (
-        f"{tmp_path}/no.yaml: no such contract file; name one by CUTOVER_CONTRACT"
-    )
+    assert str(caught.value) == (f"{tmp_path}/no.yaml: no such contract file; name one by CUTOVER_CONTRACT")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +130,7 @@ def test_errors_have_line_setting_and_what_was_expected(rest: str, said: str) ->
         ("id: {from: a, lookup: no}", "cutover.yaml:8: rebuild.id.lookup: no table 'no'"),
         (
             "'id': x\n  '\"id\"': y",
-            "cutover.yaml:9: rebuild.\"id\": the same target as id",
+            'cutover.yaml:9: rebuild."id": the same target as id',
         ),
         (
             "id: x\n  c: y\n  c.name: z",

@@ -35,7 +35,7 @@ def hole(rule: str, legacy: dict[str, Any]) -> tuple[str, str]:
         ("a[1].b", {"a": [{}]}, "absent"),
         ("'[0]'", {"a": 1}, "absent"),
         ("'$[\"a.b\"]'", {"a.b": 4}, 4),
-        ('\'"a b".c\'', {"a b": {"c": 5}}, 5),
+        ("'\"a b\".c'", {"a b": {"c": 5}}, 5),
         ("{from: a}", {"a": {"deep": [1]}}, {"deep": [1]}),
         ("{const: 7}", {}, 7),
         ("{const: null}", {}, None),
@@ -253,9 +253,7 @@ def test_each_of_what_is_no_list() -> None:
     assert "lines" not in rebuilt(EACH, {"id": 1})
     assert rebuilt(EACH, {"id": 1, "items": None})["lines"] is None
     assert rebuilt(EACH, {"id": 1, "items": []})["lines"] == []
-    assert holes(EACH, {"id": 1, "items": {}}) == [
-        [["lines"], "schema_violation", "expected a list, found an object"]
-    ]
+    assert holes(EACH, {"id": 1, "items": {}}) == [[["lines"], "schema_violation", "expected a list, found an object"]]
     assert holes(EACH, {"id": 1, "items": [{}, 5]})[0][0] == ["lines", 1]
     assert holes(EACH, {"id": 1, "items": [{}, {"p": "x"}]})[0][0] == ["lines", 1, "price", "net"]
 
@@ -275,9 +273,7 @@ def test_each_nests() -> None:
         "id": 1,
         "o": [{"kind": "test", "t": []}, {"t": ["a", "b"], "p": [{"n": 1}, {"n": 2}]}],
     }
-    assert rebuilt(text, legacy)["orders"] == [
-        {"tags": ["A", "B"], "parts": [{"n": 1, "of": 1}, {"n": 2, "of": 1}]}
-    ]
+    assert rebuilt(text, legacy)["orders"] == [{"tags": ["A", "B"], "parts": [{"n": 1, "of": 1}, {"n": 2, "of": 1}]}]
 
 
 def test_lookups_are_shared_tables() -> None:

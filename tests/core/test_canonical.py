@@ -12,7 +12,6 @@ from cutover_app.core.canonical import (
     NESTING_MAX,
     NUMBER_CHARS_MAX,
     NUMBER_DIGITS_MAX,
-    BadNumberError,
     canonical,
     exact_number,
     quotes,
@@ -65,10 +64,7 @@ def written(value: object, draw: int) -> str:
         items = list(value.items())
         if draw % 2:
             items.reverse()
-        inner = ",".join(
-            f"{space}{written(name, draw + 1)}{space}:{written(each, draw + 2)}"
-            for name, each in items
-        )
+        inner = ",".join(f"{space}{written(name, draw + 1)}{space}:{written(each, draw + 2)}" for name, each in items)
         return "{" + inner + space + "}"
     if isinstance(value, list):
         return "[" + ",".join(space + written(each, draw + 3) for each in value) + space + "]"
@@ -197,7 +193,7 @@ def test_numbers_are_exact(number: Decimal, how: int) -> None:
 )
 def test_numbers_have_a_limit(text: str) -> None:
     """A number beyond the limits is refused, quickly, and not rounded."""
-    with pytest.raises((BadNumberError, msgspec.ValidationError)):
+    with pytest.raises(msgspec.ValidationError):
         read(text.encode())
 
 
@@ -229,9 +225,7 @@ def pairs_repeat(raw: str) -> bool:
     return any(repeated)
 
 
-names = st.sampled_from(
-    ["a", "b", "\\u0061", '\\"', "\\\\", '\\\\\\"', "\\u0022", "\\u005c", "", "é", "\\u00e9"]
-)
+names = st.sampled_from(["a", "b", "\\u0061", '\\"', "\\\\", '\\\\\\"', "\\u0022", "\\u005c", "", "é", "\\u00e9"])
 
 
 @st.composite

@@ -103,9 +103,7 @@ def test_ignore_takes_the_path_and_all_below() -> None:
 def test_a_name_gets_the_rules_of_a_wildcard_too() -> None:
     """A wildcard and a name that meet at one path both count."""
     under = rules(("$.*.x", Ignore()), ("$.a.y", Ignore()))
-    assert diff({"a": {"x": 1, "y": 1}, "b": {"y": 1}}, {"a": {}, "b": {}}, under) == [
-        ("missing_field", "$.b.y")
-    ]
+    assert diff({"a": {"x": 1, "y": 1}, "b": {"y": 1}}, {"a": {}, "b": {}}, under) == [("missing_field", "$.b.y")]
 
 
 def test_projection_leaves_the_message_alone() -> None:
@@ -288,8 +286,7 @@ messages = st.dictionaries(
     st.recursive(
         leaves,
         lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["a", "b", "l", "t"]), inner, max_size=3)
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "l", "t"]), inner, max_size=3)
         ),
         max_leaves=8,
     ),
@@ -329,16 +326,12 @@ def test_unequal_payloads_always_differ(one: Any, two: Any, under: list[Pattern]
 
 
 @given(messages, messages, patterns(plain_rules | near))
-def test_tolerance_explains_only_what_was_lifted(
-    one: Any, two: Any, under: list[Pattern]
-) -> None:
+def test_tolerance_explains_only_what_was_lifted(one: Any, two: Any, under: list[Pattern]) -> None:
     """With tolerances, unequal payloads differ, and equal ones only where lifted values do."""
     built = build_rules(under)
     lifted: tuple[Lifted, Lifted] = ([], [])
     projected = [project(each, built) for each in (one, two)]
-    left, right = (
-        canonical(lift(each, built, (), out)) for each, out in zip(projected, lifted, strict=True)
-    )
+    left, right = (canonical(lift(each, built, (), out)) for each, out in zip(projected, lifted, strict=True))
     findings = differences(*projected, built, SHOW)
     if left != right:
         assert findings
