@@ -92,6 +92,9 @@ def broker_settings(directory: Path, port: int, controller_port: int) -> dict[st
         "log.retention.ms": "-1",
         "log.message.timestamp.before.max.ms": str(2**63 - 1),
         "log.message.timestamp.after.max.ms": str(2**63 - 1),
+        # A restarted broker forgets producers by the timestamps of their records, and with them what they
+        # had sent before: records that are older would be there twice. (As long as the setting can be.)
+        "producer.id.expiration.ms": str(2**31 - 1),
         "log.cleaner.dedupe.buffer.size": "16777216",
         # The defaults are for disks of a server: 10 MB of index are allocated per partition.
         "log.index.size.max.bytes": "1048576",
@@ -282,7 +285,7 @@ class Cluster:
                     raise
 
     def _format(self) -> None:
-        identity = secrets.token_urlsafe(16)
+        identity = secrets.token_hex(11)
         tool = ["kafka.tools.StorageTool", "format", "--cluster-id", identity]
         tool += ["--config", str(self.directory / "server.properties")]
         # Formatting is short: an optimising compiler would only be in the way.

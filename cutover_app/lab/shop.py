@@ -5,7 +5,8 @@
 Timestamps come from the scenario (when something happened in the shop), not from the moment of
 sending, so a side that is loaded hours after the other is not late by its own account. Both
 producers are idempotent: a broker that is killed in between makes nobody publish twice, except for
-the planted duplicates.
+the planted duplicates. (That holds for timestamps of the last weeks: a broker that restarts
+forgets producers by the timestamps of their records, see `producer.id.expiration.ms`.)
 """
 
 import argparse
