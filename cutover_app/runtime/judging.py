@@ -13,7 +13,7 @@ from faust.types import TP
 
 from cutover_app.core.frames import decode_frame
 from cutover_app.core.judge import Judge, JudgeTerms
-from cutover_app.core.verdicts import encode_verdict
+from cutover_app.core.verdicts import Verdict, encode_verdict
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.fatal import die
@@ -56,13 +56,16 @@ class Seat:
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
         self.entries = 0
+        self.verdicts: list[Verdict] = []
+        """Decided and not committed yet."""
         self.since = time.monotonic()
         self.committing: asyncio.Task[None] | None = None
 
     def is_due(self) -> bool:
         """Tell whether it is time for a checkpoint."""
         age = time.monotonic() - self.since
-        return self.entries >= CHECKPOINT_ENTRIES or age >= (CHECKPOINT_SECONDS if self.entries else IDLE_SECONDS)
+        waiting = self.entries or self.verdicts
+        return self.entries >= CHECKPOINT_ENTRIES or age >= (CHECKPOINT_SECONDS if waiting else IDLE_SECONDS)
 
 
 class Judging:
@@ -107,6 +110,7 @@ class Judging:
             judge.apply(record.offset, record.timestamp, decode_frame(record.value))
         judge.settle()
         seat.entries += judge.entries - before
+        seat.verdicts += judge.take_verdicts()
         if seat.is_due():
             seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
@@ -120,7 +124,9 @@ class Judging:
         judge = seat.judge
         seat.entries, seat.since = 0, time.monotonic()
         rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
-        verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in judge.take_verdicts()]
+        seat.verdicts += judge.take_verdicts()
+        verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in seat.verdicts]
+        seat.verdicts = []
         await self._checkpointer.commit(judge.partition, rows, verdicts)
         judge.committed()
         self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), judge.next_offset)
