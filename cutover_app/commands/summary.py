@@ -229,7 +229,7 @@ def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[st
     if unread:
         notes.append(f"{_counted(unread)} source records have not been read yet")
     if evidence.unjudged:
-        notes.append(f"{evidence.unjudged:,} intake records have not been judged yet")
+        notes.append(f"{evidence.unjudged:,} intake records, barriers included, have come since the last checkpoint")
     if evidence.verdicts.explained():
         notes.append(f"{evidence.verdicts.explained():,} records without partner lie near one that could not be read")
     redelivered = {side.side: side.redelivered for side in sides if side.redelivered}

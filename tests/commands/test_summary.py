@@ -1,0 +1,203 @@
+"""From evidence to a conclusion. The truth table below is the claim of `commands/summary.py`, row by row."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cutover_app.commands.fold import KEPT_MAX, VerdictFold
+from cutover_app.commands.summary import Evidence, summarise
+from cutover_app.core.books import Books
+from cutover_app.core.frames import LEGACY, REBUILT, Edge, Source
+from cutover_app.core.state import PAIRED, PENDING, FamilyRow
+from cutover_app.core.verdicts import Finding, Position, Verdict
+
+
+def verdict(number: int, outcome: str = "mismatch", *, at: tuple[int, int] = (0, 1), **more: Any) -> Verdict:
+    findings = {"match": (), "resolved": ()}.get(outcome, (Finding("wrong_value", "$.total", 1, 2),))
+    fields: dict[str, Any] = {
+        "id": f"{number:032x}",
+        "rev": 1,
+        "at": at,
+        "run": "r1",
+        "contract": "orders",
+        "rules": "sha256:00",
+        "outcome": outcome,
+        "key": [number],
+        "findings": findings,
+        "legacy": Position("shop.orders", 0, number, 5),
+    }
+    return Verdict(**fields | more)
+
+
+def fold(*verdicts: Verdict) -> VerdictFold:
+    folded = VerdictFold("orders", "r1")
+    for each in verdicts:
+        folded.add(each)
+    return folded
+
+
+def books(partition: int = 0, *, pairs: int = 5, frontiers: bool = True) -> Books:
+    row = Books("sha256:00", partition, at=9)
+    row.clock.now = 10_000
+    for side in (LEGACY, REBUILT):
+        row.ledgers[side].accepted = row.ledgers[side].tallies[PAIRED] = pairs
+        if frontiers:
+            row.frontiers[side].count("t", "", 1)
+            row.frontiers[side].vouch(0, 8_000)
+            row.frontiers[side].advance()
+    return row
+
+
+def unbalanced(partition: int = 0) -> Books:
+    row = books(partition)
+    row.ledgers[LEGACY].accepted += 1
+    return row
+
+
+def evidence(*rows: Books, said: VerdictFold | None = None, **more: Any) -> Evidence:
+    fields: dict[str, Any] = {
+        "contract": "orders",
+        "run": "r1",
+        "partitions": max(1, len(rows)),
+        "books": {row.partition: row for row in rows},
+        "families": [],
+        "verdicts": said or fold(),
+    }
+    return Evidence(**fields | more)
+
+
+OPEN_FAMILY = FamilyRow("wrong_value", "$.total", 1, 1, 5, 5, [])
+CLOSED_FAMILY = FamilyRow("wrong_value", "$.total", 1, 0, 5, 5, [])
+
+TRUTH: list[tuple[str, Evidence, str, str]] = [
+    ("all is well", evidence(books()), "fine", "5 pairs agree"),
+    ("what was resolved is fine", evidence(books(), said=fold(verdict(1, "resolved"))), "fine", "5 pairs"),
+    ("C1 nothing compared", evidence(books(pairs=0)), "cannot tell", "not a single pair"),
+    ("C1 outranks problems", evidence(books(pairs=0), said=fold(verdict(1))), "cannot tell", "not a single pair"),
+    ("C2 a problem", evidence(books(), said=fold(verdict(1))), "problems", "1 open problems: 1 mismatch"),
+    ("C2 each outcome", evidence(books(), said=fold(verdict(1, "undecodable"))), "problems", "1 undecodable"),
+    ("C2 outranks doubt", evidence(books(), said=fold(verdict(1)), partitions=2), "problems", "1 mismatch"),
+    ("C3 no state", evidence(), "cannot tell", "no state of this run"),
+    ("C3 a part of it", evidence(books(0), books(2), partitions=3), "cannot tell", "intake partitions 1 yet"),
+    ("C4 imbalance", evidence(unbalanced()), "cannot tell", "do not balance"),
+    ("C4 a quarantined problem", evidence(unbalanced(), said=fold(verdict(1))), "cannot tell", "do not balance"),
+    (
+        "C4 the others go on",
+        evidence(unbalanced(0), books(1), said=fold(verdict(1, at=(1, 1)))),
+        "problems",
+        "1 open problems",
+    ),
+    ("C5 no frontier", evidence(books(frontiers=False)), "cannot tell", "no frontier of legacy"),
+    ("C5 in one partition", evidence(books(0), books(1, frontiers=False)), "cannot tell", "no frontier of legacy"),
+    ("C6 indeterminate", evidence(books(), said=fold(verdict(1, "indeterminate"))), "cannot tell", "1 records are"),
+    ("C7 verdicts are gone", evidence(books(), families=[OPEN_FAMILY]), "cannot tell", "no verdict says so"),
+    ("C7 a closed family", evidence(books(), families=[CLOSED_FAMILY]), "fine", "5 pairs"),
+    ("C8 bad input", evidence(books(), doubts=["the dump goes back"]), "cannot tell", "the dump goes back"),
+]
+
+
+@pytest.mark.parametrize(("case", "given", "conclusion", "reason"), TRUTH, ids=[row[0] for row in TRUTH])
+def test_conclusion(case: str, given: Evidence, conclusion: str, reason: str) -> None:
+    """Each row of the truth table comes to its conclusion, for its reason, which is named first."""
+    report = summarise(given)
+    assert report.conclusion == conclusion
+    assert reason in report.reasons[0]
+
+
+def test_pending_and_unread_are_said_and_do_not_stand_in_the_way() -> None:
+    """On live traffic something always waits: it is counted and said, and fine stays fine."""
+    row = books()
+    row.ledgers[LEGACY].accepted += 37
+    row.ledgers[LEGACY].tallies[PENDING] = 37
+    report = summarise(evidence(row, unread=(0, 1204), unjudged=3))
+    assert report.conclusion == "fine"
+    assert "37 legacy messages are still pending: ask again after their grace" in report.notes
+    assert "1,204 rebuilt source records have not been read yet" in report.notes
+    assert report.sides[LEGACY].pending == 37
+
+
+def test_books_are_summed_and_lag_is_that_of_the_slowest() -> None:
+    """Counters of the intake partitions add up; the frontier is as far behind as where it is furthest behind."""
+    slow = books(1)
+    slow.clock.now = 60_000
+    first = books(0)
+    for row, records in ((first, 70), (slow, 50)):
+        row.ledgers[LEGACY].passed = row.ledgers[LEGACY].records = records
+    report = summarise(evidence(first, slow))
+    side = report.sides[LEGACY]
+    assert (report.pairs, side.accepted, side.paired) == (10, 10, 10)
+    assert side.frontier_lag_ms == 52_000
+    assert side.source_records == 70
+
+
+def test_families_of_all_partitions_are_one() -> None:
+    """Rows of one kind and path add up, most open first; times span them all, and none is shown for none."""
+    rows = [
+        FamilyRow("missing", "", 1, 1, -1, -1, []),
+        FamilyRow("wrong_value", "$.total", 4, 2, 50, 60, []),
+        FamilyRow("wrong_value", "$.total", 3, 1, 40, 55, []),
+    ]
+    report = summarise(evidence(books(), families=rows, said=fold(verdict(2), verdict(1))))
+    first, second = report.families
+    assert (first.kind, first.open, first.total, first.first_ms, first.last_ms) == ("wrong_value", 3, 7, 40, 60)
+    assert [sample.key for sample in first.samples] == [[1], [2]]
+    assert (second.kind, second.first_ms, second.samples) == ("missing", None, [])
+
+
+def test_lost_ranges_are_counted_once() -> None:
+    """An edge is told to every intake partition; the report counts it once and says so."""
+    edge = Edge(Source(LEGACY, "t", "", 0), 0, 10, 1, 2, "start")
+    one, two = books(0), books(1)
+    one.edges.append(edge)
+    two.edges.append(edge)
+    report = summarise(evidence(one, two))
+    assert report.lost_ranges == 1
+    assert "1 ranges of the sources could not be read" in report.notes
+
+
+# -- fold ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_revision_counts() -> None:
+    """Of one id the highest `at` counts, whatever the order of arrival; an equal one replaces."""
+    newer, older = verdict(1, "resolved", at=(0, 9)), verdict(1, "missing", at=(0, 4))
+    for order in ([older, newer], [newer, older], [older, newer, newer]):
+        assert dict(fold(*order).outcomes()) == {"resolved": 1}
+
+
+def test_samples_follow_revisions() -> None:
+    """A verdict that lost a finding is no sample of its family any more; neither is one that was deleted."""
+    folded = fold(verdict(1), verdict(2))
+    folded.add(verdict(1, "resolved", at=(0, 2)))
+    assert [each.key for each in folded.samples(("wrong_value", "$.total"), 5)] == [[2]]
+    folded.remove(verdict(2).id)
+    assert folded.samples(("wrong_value", "$.total"), 5) == []
+    assert len(folded) == 1
+
+
+def test_verdicts_of_others_are_left_out() -> None:
+    """Another contract or another run in the same topic is counted as foreign, nowhere else."""
+    folded = fold(verdict(1, run="r2"), verdict(2, contract="payments"))
+    assert (len(folded), folded.foreign) == (0, 2)
+
+
+def test_samples_do_not_grow_with_verdicts() -> None:
+    """However many verdicts there are, a bounded number is kept whole, and all are counted."""
+    folded = fold(*(verdict(number) for number in range(KEPT_MAX * 3)))
+    assert folded.outcomes()["mismatch"] == KEPT_MAX * 3
+    assert len(folded.samples(("wrong_value", "$.total"), 10_000)) == KEPT_MAX
+
+
+def test_lonely_records_near_unreadable_ones_are_counted_apart() -> None:
+    """A missing record that may be one of the unreadable ones counts as explained, and is still a problem."""
+    near = (Position("orders.v2", 0, 1, 5),)
+    report = summarise(evidence(books(), said=fold(verdict(1, "missing", undecodable=near), verdict(2, "missing"))))
+    assert (report.outcomes["missing"], report.explained) == (2, 1)
+    assert report.conclusion == "problems"
+
+
+def test_evidence_is_not_changed() -> None:
+    """Summing up twice gives the same report: nothing is consumed."""
+    given = replace(evidence(books(), said=fold(verdict(1))), families=[OPEN_FAMILY])
+    assert summarise(given) == summarise(given)
