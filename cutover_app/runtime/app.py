@@ -16,6 +16,7 @@ from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.fatal import FatalError, die, die_after, leave
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
+from cutover_app.runtime.store import lock_directory
 from cutover_app.runtime.table import BatchTable
 from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkTransport
 
@@ -77,6 +78,7 @@ class CutoverApp(faust.App):
         self._beside: list[Service] = []
         #: Generation of the assignment that we hold; None from the moment in which we let go of it.
         self._tenure: int | None = None
+        self._lock: object = None
         #: Ids of our topics: a topic of the same name with another id is another topic.
         self.topic_ids: dict[str, str] = {}
         super().__init__(*args, **options)
@@ -160,6 +162,8 @@ class CutoverApp(faust.App):
         try:
             if self.prepare is not None:
                 self.topic_ids.update(await self.prepare() or {})
+            if self.in_worker:
+                self._lock = lock_directory(self.conf.datadir)
             await super().start()
         except Exception as error:
             die(error)

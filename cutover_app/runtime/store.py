@@ -4,13 +4,14 @@ RocksDB's defaults would let every one of some fifty small databases take 2 GiB 
 200 MiB of write buffers. Here one cache and one write buffer budget serve the whole process.
 """
 
+import fcntl
 import functools
 import logging
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rocksdict import (
     AccessType,
@@ -63,6 +64,21 @@ def _options() -> Options:
     return options
 
 
+def lock_directory(directory: Path) -> IO[str]:
+    """Make a state directory ours, and nobody else's to read, before the fleet hears of this worker.
+
+    The lock lasts as long as the returned file is open, and goes with the process.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)  # tables hold whole messages
+    file = (directory / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FatalError(f"{directory} is in use by another process: give each worker a datadir of its own") from None
+    return file
+
+
 def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
     """Open or create; a directory that another process has open is a fatal error at once.
 
@@ -86,9 +102,7 @@ def _open(directory: Path) -> "PartitionStore":
         return PartitionStore(Rdict(str(directory), _options(), access_type=AccessType.read_write()))
     except Exception as error:
         if "lock" in str(error).lower():
-            raise FatalError(
-                f"{directory} is in use by another process: give each worker a datadir of its own"
-            ) from error
+            raise FatalError(f"{directory} is in use by another process") from error
         raise FatalError(f"{directory} cannot be opened: {error}") from error
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from cutover_app.runtime import store as module
 from cutover_app.runtime.fatal import FatalError
-from cutover_app.runtime.store import open_store
+from cutover_app.runtime.store import lock_directory, open_store
 
 
 def test_rows_are_read_in_order(tmp_path: Path) -> None:
@@ -35,11 +35,21 @@ def test_rows_and_offset_survive_together(tmp_path: Path) -> None:
 
 
 def test_an_open_store_is_locked(tmp_path: Path) -> None:
-    """Whoever comes second learns what to do about it."""
+    """Whoever comes second fails, rather than share."""
     store = open_store(tmp_path / "t-0.db")
-    with pytest.raises(FatalError, match="datadir of its own"):
+    with pytest.raises(FatalError, match="in use by another process"):
         open_store(tmp_path / "t-0.db")
     store.close()
+
+
+def test_a_state_directory_has_one_worker(tmp_path: Path) -> None:
+    """It is private, locked as long as its worker lives, and whoever comes second learns what to do."""
+    held = lock_directory(tmp_path / "state")
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(FatalError, match="datadir of its own"):
+        lock_directory(tmp_path / "state")
+    held.close()
+    lock_directory(tmp_path / "state").close()
 
 
 def test_rows_of_another_changelog_are_wiped(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from faust.types import TP
 
 from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Questions
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.cluster import Cluster
-from tests.runtime.tiny_fleet import PARTITIONS_OF, Fleet
+from tests.runtime.tiny_fleet import APP, PARTITIONS_OF, ROOT, Fleet
 
 FATAL = 4
 
@@ -111,10 +110,10 @@ def test_aborted_transactions_at_the_tail(fleet: Fleet, kafka: Cluster) -> None:
     assert fleet.settle() == fleet.expected
 
 
-@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_compressed_sources(fleet: Fleet, codec: str) -> None:
-    """Sources may be compressed with any codec that Kafka knows."""
-    fleet.load(3_000, codec=codec)
+def test_compressed_sources(fleet: Fleet) -> None:
+    """Sources may be compressed with any codec that Kafka knows, in any mixture."""
+    for codec in ("gzip", "snappy", "lz4", "zstd"):
+        fleet.load(2_000, codec=codec)
     fleet.start("one")
     assert fleet.settle() == fleet.expected
 
@@ -168,22 +167,13 @@ def test_stock_commands_still_work(tmp_path: Path) -> None:
 
 
 def _stock(fleet: Fleet, command: str) -> str:
-    from tests.runtime import tiny_fleet  # noqa: PLC0415
-
     environment = {"TINY_RUN": fleet.run, "TINY_BROKER": fleet.bootstrap, "TINY_DATADIR": str(fleet.directory)}
     done = subprocess.run(
-        [sys.executable, str(tiny_fleet.APP), command],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tiny_fleet.ROOT), **environment},
+        [sys.executable, str(APP), command],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
     return done.stdout
-
-
-def test_tp_is_hashable_like_aiokafkas() -> None:
-    """Faust's and aiokafka's partition tuples are one key: chunks are looked up by either."""
-    from aiokafka import TopicPartition  # noqa: PLC0415
-
-    assert {TP("t", 1)} == {TopicPartition("t", 1)}
