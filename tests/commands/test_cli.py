@@ -1,0 +1,83 @@
+"""The program `cutover` and its commands, seen from a shell."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faust.cli.base import cli as faust_cli
+
+from cutover_app.commands import COMMANDS
+from cutover_app.commands.cli import main
+from tests.commands.helpers import Runner, write_contract
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python's in the project's root."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_ours_stand_beside_fausts() -> None:
+    """Faust's command line has our commands and its own; `reset` is ours."""
+    assert {"worker", "agents", "tables"} < set(faust_cli.commands)
+    for command in COMMANDS:
+        assert (command.__doc__ or "").splitlines()[0] == faust_cli.commands[command.__name__].help.splitlines()[0]
+
+
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+def test_help_needs_nothing(cutover: Runner, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The help of each of our commands works without a contract and names the exit codes."""
+    monkeypatch.chdir(tmp_path)
+    result = cutover(command, "--help")
+    assert result.code == 0
+    assert "Exit code: 0" in result.out
+
+
+def test_help_and_version_name_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cutover: Runner
+) -> None:
+    """--help says what this is for, --version which Faust is in it."""
+    assert "Prove, on live traffic" in cutover("--help").out
+    monkeypatch.setattr(sys, "argv", ["cutover", "--version"])
+    main()
+    assert "Faust 0.15.3" in capsys.readouterr().out
+
+
+def test_a_missing_contract_is_one_line_and_exit_2() -> None:
+    """Whether through `faust -A cutover_app` or through `cutover`: one line on standard error, exit 2."""
+    program = "import sys; sys.argv[0] = 'cutover'; from cutover_app.commands.cli import main; main()"
+    for arguments in (
+        ("-m", "faust", "-A", "cutover_app", "tables"),
+        ("-c", program, "tables"),
+        ("-c", program, "plan"),
+    ):
+        result = run(*arguments, CUTOVER_CONTRACT="absent.yaml")
+        assert result.returncode == 2, result.stderr
+        [line] = result.stderr.splitlines()
+        assert "absent.yaml: no such contract file" in line
+
+
+@pytest.mark.parametrize("command", ["plan", "report", "reset"])
+def test_a_broker_that_is_not_there_is_one_line_and_exit_4(cutover: Runner, command: str, tmp_path: Path) -> None:
+    """No broker: one line that names it and the setting, exit 4, no traceback."""
+    result = cutover(command, "--contract", write_contract(tmp_path))
+    assert result.code == 4
+    [line] = result.err.splitlines()
+    assert "no Kafka broker answers at 127.0.0.1:1" in line
+    assert "CUTOVER_BROKER" in line
+
+
+def test_words_like_fausts_options_are_ours(cutover: Runner, tmp_path: Path) -> None:
+    """`--apply`, which begins like Faust's `--app`, is taken for what it is."""
+    result = cutover("plan", "--apply", "--contract", write_contract(tmp_path))
+    assert result.code == 4
