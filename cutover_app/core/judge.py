@@ -117,15 +117,15 @@ class Judge:
 
     def settle(self) -> None:
         """Decide every touched key and queue what is to be published."""
-        if not self._touched:
-            return
-        touched, self._touched = self._touched, {}
         rows = self._rows
-        for key in touched:
-            row = rows.load(key)
-            if row is not None:
-                self._decide(key, row)
-        rows.changed(touched)
+        # Who lost an equal partner after its own close is touched again: a checkpoint must not come in between.
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            for key in touched:
+                row = rows.load(key)
+                if row is not None:
+                    self._decide(key, row)
+            rows.changed(touched)
 
     def take_verdicts(self) -> list[Verdict]:
         """Return the verdicts decided since the last call, in the order of their decision."""
@@ -219,12 +219,23 @@ class Judge:
             for vouch in frame.vouches:
                 frontier.vouch(vouch.source.partition, books.ring.time_of(vouch.barrier))
         if books.add_edges(frame.edges):
-            self._touched.update(dict.fromkeys(self._rows.payload_keys()))
+            self._touch_problems()
         frontier.advance()
         self._close(other(frame.side), offset)
         self.settle()
         books.forgotten_ms = max(books.forgotten_ms, min(each.value() for each in books.frontiers))
         self._delete_forgotten()
+
+    def _touch_problems(self) -> None:
+        """Have every key recomputed that an edge may explain; one that is forgotten keeps its verdicts (invariant B)."""
+        for key in dict.fromkeys(self._rows.payload_keys()):
+            row = self._rows.load(key)
+            if row is None:
+                continue
+            if self._is_forgotten(row):
+                self._forget(key, row)
+            else:
+                self._touched[key] = None
 
     def _close(self, side: int, offset: int) -> None:
         """Close the records of a side whose grace has passed, oldest first."""
