@@ -11,14 +11,14 @@ threads.
 
 After each run everything is allowed to close, then:
 
-a. the compacted verdicts equal the oracle's, over what was accepted;
-b. the books balance and nothing is pending;
-c. other judges that replay the same log in other chunks say the same, count the same, and forget the same;
-d. everything that the topics held was accepted;
-e. nothing was ever said too early: no `missing`, `unknown` or, where several messages may share a key, `mismatch`,
+A. the compacted verdicts equal the oracle's, over what was accepted;
+B. the books balance and nothing is pending;
+C. other judges that replay the same log in other chunks say the same, count the same, and forget the same;
+D. everything that the topics held was accepted;
+E. nothing was ever said too early: no `missing`, `unknown` or, where several messages may share a key, `mismatch`,
    not even for a moment, about a record whose partner was in its topic in time. This is measured with the true virtual
    time, which the judge never sees;
-f. nothing was forgotten before its time, by an own account of judge time and frontiers.
+F. nothing was forgotten before its time, by an own account of judge time and frontiers.
 
 `python -m tests.simulation --seeds N [--first S]` runs seeds and prints one line in the end; `--seed K` runs one and
 prints its world:

@@ -51,7 +51,9 @@ def _batch(seeds: range, jobs: int) -> int:
     for name in missed:
         print(f"never reached: {name} ({FAULTS[name]})")
     spent = time.monotonic() - started
-    print(f"{len(seeds)} seeds in {spent:.0f} s: {failed} failed, {len(FAULTS) - len(missed)} of {len(FAULTS)} faults reached")
+    print(
+        f"{len(seeds)} seeds in {spent:.0f} s: {failed} failed, {len(FAULTS) - len(missed)} of {len(FAULTS)} faults reached"
+    )
     return bool(failed or missed)
 
 

@@ -50,9 +50,7 @@ class Truth:
         for side in (LEGACY, REBUILT):
             for record in setting.topics[side].records():
                 for entry in entries_of(setting, side, record):
-                    origin = Origin(
-                        setting.source(side, record.partition), record.offset, entry.index
-                    )
+                    origin = Origin(setting.source(side, record.partition), record.offset, entry.index)
                     self.entries[side][origin] = entry
                     self.appended[origin] = record.appended
                     if entry.kind == MESSAGE:
@@ -109,6 +107,12 @@ class Examination:
         """Keys that got a record after having been forgotten, with the intake offset of the first."""
         return dict(sorted(self._returns(self.host.forgotten())))
 
+    @cached_property
+    def forgotten_before_an_edge(self) -> set[bytes]:
+        """Keys whose verdicts an edge came too late to change."""
+        edges = [each.offset for each in self.host.partition.log if getattr(each.frame, "edges", None)]
+        return {key for key, offset in self.host.forgotten() if edges and edges[-1] >= offset}
+
     def _returns(self, forgotten: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
         for key, offset in sorted(set(forgotten), reverse=True):
             later = [each for each in self.arrivals[key] if each >= offset]
@@ -134,16 +138,16 @@ class Examination:
         return [self._shown(f"{check.__name__}: {line}") for check in checks for line in check()]
 
     def equals_oracle(self) -> list[str]:
-        """a. The compacted verdicts equal the oracle's."""
+        """A. The compacted verdicts equal the oracle's."""
         return differences(
             self.compacted,
             self.expectations,
             shown_key=shown_key,
-            without_keys=self.touched_again.keys(),
+            without_keys=self.touched_again.keys() | self.forgotten_before_an_edge,
         )
 
     def balances(self) -> list[str]:
-        """b. The books balance, agree with what was accepted, and nothing is pending."""
+        """B. The books balance, agree with what was accepted, and nothing is pending."""
         books = self.host.run.judge.books
         lines = list(self.host.run.judge.balance())
         for side in (LEGACY, REBUILT):
@@ -151,9 +155,7 @@ class Examination:
                 lines.append(f"{books.pending(side)} {SIDES[side]} records are still pending")
             accepted = len((self.accepted.legacy, self.accepted.rebuilt)[side])
             if books.ledgers[side].accepted != accepted:
-                lines.append(
-                    f"{books.ledgers[side].accepted} {SIDES[side]} records in the books, {accepted} accepted"
-                )
+                lines.append(f"{books.ledgers[side].accepted} {SIDES[side]} records in the books, {accepted} accepted")
         redelivered = sum(ledger.redelivered for ledger in books.ledgers)
         if redelivered != self.accepted.redelivered:
             lines.append(f"{redelivered} redelivered in the books, {self.accepted.redelivered} truly")
@@ -193,15 +195,13 @@ class Examination:
             if verdict.outcome not in FINE:
                 standing.update({family_of(finding) for finding in verdict.findings})
         # Looked up here only: families are a view of the judge's own, not part of its contract with the log.
-        counted = {
-            (row.kind, row.path): row.open for row in self.host.run.judge._rows.families() if row.open
-        }
+        counted = {(row.kind, row.path): row.open for row in self.host.run.judge._rows.families() if row.open}
         if counted == dict(standing):
             return []
         return [f"families say {sorted(counted.items())}, verdicts say {sorted(standing.items())}"]
 
     def nothing_too_early(self) -> list[str]:
-        """e. Nothing was said about a record whose partner was in its topic in time, by the true time."""
+        """E. Nothing was said about a record whose partner was in its topic in time, by the true time."""
         hastening = Hastening(self.host.partition.log, self.setting.plan.interval_ms)
         lines = []
         for verdict in self.host.said:
@@ -245,9 +245,7 @@ class Examination:
             if self.truth.appended[origin] <= deadline and origin in self.accepted.at
         }
 
-    def _must_be_paired(
-        self, side: int, entry: Entry, verdict: Verdict, partners: dict[Origin, int]
-    ) -> bool:
+    def _must_be_paired(self, side: int, entry: Entry, verdict: Verdict, partners: dict[Origin, int]) -> bool:
         """Tell whether these partners, all known by now, leave no room for the verdict, whatever else is known."""
         rivals = [
             origin
@@ -263,7 +261,7 @@ class Examination:
         return verdict.outcome != MISMATCH and alone and bool(partners)
 
     def nothing_forgotten_too_early(self) -> list[str]:
-        """f. Both frontiers had passed the key's last record by `remember`, and the longer time for problems."""
+        """F. Both frontiers had passed the key's last record by `remember`, and the longer time for problems."""
         account, plan = self.account, self.setting.plan
         lines = []
         for key, offset in sorted(set(self.host.forgotten())):
@@ -282,7 +280,7 @@ class Examination:
     # -- replays -------------------------------------------------------------------------------------------------------
 
     def compare_replay(self, run: Run, committed: Committed, name: str) -> list[str]:
-        """c. Another judge on the same log says, counts and forgets the same."""
+        """C. Another judge on the same log says, counts and forgets the same."""
         mine, theirs = self.host.run.judge.books, run.judge.books
         lines = []
         said, again = _problems(self.compacted), _problems(compact(committed.verdicts))
@@ -313,7 +311,7 @@ def _problems(compacted: dict[str, Verdict]) -> dict[str, tuple[object, ...]]:
 
 
 def topics_were_read(setting: Setting, truth: Truth, examined: list[Examination]) -> list[str]:
-    """d. Everything that the topics held was accepted where it belongs, lost ranges apart."""
+    """D. Everything that the topics held was accepted where it belongs, lost ranges apart."""
     lines = []
     for side in (LEGACY, REBUILT):
         for origin, entry in truth.entries[side].items():
@@ -324,8 +322,7 @@ def topics_were_read(setting: Setting, truth: Truth, examined: list[Examination]
                 home = number % setting.plan.intake
             accepted = examined[home].accepted
             lost = any(
-                edge.source == origin.source and edge.start <= origin.offset < edge.end
-                for edge in accepted.edges
+                edge.source == origin.source and edge.start <= origin.offset < edge.end for edge in accepted.edges
             )
             deleted = origin.offset < setting.topics[side].partitions[number].start
             if origin not in accepted.at and not (lost and deleted):

@@ -6,6 +6,7 @@ FAULTS = {
     "fenced commit": "the checkpoint of a replaced judge was refused",
     "judge crash": "a judge died with applied, uncommitted work",
     "judge crash at commit": "a judge died between taking a checkpoint and committing it",
+    "judge crash after commit": "a judge died with nothing uncommitted",
     "sender crash": "a stage-one sender died and came back under another id",
     "sends lost in a crash": "frames in flight died with their sender",
     "sends arrived after a crash": "frames in flight arrived although their sender had died",

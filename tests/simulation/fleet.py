@@ -18,9 +18,7 @@ class Fleet:
         self._topic = setting.topics[side]
         self.side = side
         self._starts = 0
-        self.workers: list[Sender] = [
-            self._start_sender(slot) for slot in range(setting.plan.workers[side])
-        ]
+        self.workers: list[Sender] = [self._start_sender(slot) for slot in range(setting.plan.workers[side])]
         self.owner: dict[int, Sender] = {}
         self.committed: dict[int, int] = {}
         self._zombies: list[tuple[Sender, int]] = []

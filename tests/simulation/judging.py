@@ -76,9 +76,7 @@ class Committed:
 class Run:
     """One judge from its start to its death."""
 
-    def __init__(
-        self, terms: JudgeTerms, partition: int, committed: Committed, make: Callable[..., Judge]
-    ) -> None:
+    def __init__(self, terms: JudgeTerms, partition: int, committed: Committed, make: Callable[..., Judge]) -> None:
         committed.generation += 1
         self.generation = committed.generation
         self.store = MemoryStore(committed.store.tables)
@@ -92,14 +90,15 @@ class Run:
     def _forgotten(self, key: bytes) -> None:
         self.forgotten.append((key, self.offset))
 
-    def read(self, partition: IntakePartition, limit: int) -> None:
-        """Apply the next chunk."""
+    def read(self, partition: IntakePartition, limit: int, *, settle: bool = True) -> None:
+        """Apply the next chunk; a checkpoint that follows settles by itself."""
         first = self.judge.next_offset
         for each in partition.log[first : first + limit]:
             self.offset = each.offset
             self.judge.apply(each.offset, each.append_ms, each.frame)
             self.uncommitted += 1
-        self.judge.settle()
+        if settle:
+            self.judge.settle()
 
     def is_at_end(self, partition: IntakePartition) -> bool:
         """Tell whether all of the log has been applied."""
@@ -141,19 +140,36 @@ class JudgeHost:
         rng = self._setting.rng
         for zombie in list(self._zombies):
             self._work_zombie(zombie, rng)
-        self.run.read(self.partition, rng.choice((1, 5, 20, 100, 1000)))
-        if rng.random() < 0.3:
+        if self._setting.plan.eager:
+            self._work_eagerly(rng)
+        checkpoint = rng.random() < 0.3
+        settle = not checkpoint or rng.random() < 0.5
+        self.run.read(self.partition, rng.choice((1, 5, 20, 100, 1000)), settle=settle)
+        if checkpoint:
             self.checkpoint(self.run)
         if rng.random() < self._setting.plan.judge_faults and not self._setting.quiet:
             self._fail(rng)
         delay = rng.choice((30, 60, 60, 200)) if rng.random() < 0.97 else rng.randint(200, 2000)
         self._setting.timeline.after(delay, self._work)
 
+    def _work_eagerly(self, rng: Random) -> None:
+        """Commit every frame or two, and lose the judge right after now and then."""
+        for _ in range(8):
+            self.run.read(self.partition, rng.choice((1, 1, 2)), settle=False)
+            self.checkpoint(self.run)
+            if rng.random() < 0.3:
+                self._setting.reached["judge crash after commit"] += 1
+                self.run = self._begin()
+
     def _fail(self, rng: Random) -> None:
         reached = self._setting.reached
-        kind = rng.randrange(3)
+        kind = rng.randrange(4)
         if kind == 0:
             reached["judge crash"] += self.run.uncommitted > 0
+        elif kind == 3:
+            self.run.read(self.partition, rng.choice((5, 20, 100)), settle=False)
+            self.checkpoint(self.run)
+            reached["judge crash after commit"] += 1
         elif kind == 1:
             changes = self.run.judge.checkpoint()
             verdicts = self.run.judge.take_verdicts()
@@ -187,7 +203,7 @@ class JudgeHost:
     def finish(self) -> None:
         """Read all, and commit."""
         self._zombies.clear()
-        self.run.read(self.partition, len(self.partition.log))
+        self.run.read(self.partition, len(self.partition.log), settle=False)
         self.checkpoint(self.run)
 
     def forgotten(self) -> Iterator[tuple[bytes, int]]:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cutover_app.core.frames import LEGACY, REBUILT, Records
 from tests.simulation.intake import Appended
@@ -66,7 +67,7 @@ class Hastening:
 
     def __init__(self, log: list[Appended], interval_ms: int) -> None:
         skews = [each.append_ms - each.true_ms for each in log]
-        jumps = [b - a for a, b in zip(skews, skews[1:], strict=False)]
+        jumps = [b - a for a, b in pairwise(skews)]
         self._offsets = [offset + 1 for offset, jump in enumerate(jumps) if jump]
         self._gains = [clipped(jump, interval_ms) for jump in jumps if jump]
 

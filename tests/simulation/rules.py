@@ -82,9 +82,7 @@ class Rules:
             return _rejected(offset, timestamp, UNKEYED, b"")
         return self._entry(offset, 0, timestamp, message, b"", f"{partition}/{offset}")
 
-    def _entry(
-        self, offset: int, index: int, timestamp: int, out: dict[str, Any], raw: bytes, place: str
-    ) -> Entry:
+    def _entry(self, offset: int, index: int, timestamp: int, out: dict[str, Any], raw: bytes, place: str) -> Entry:
         fields = {name: value for name, value in out.items() if name not in ("k", "hole")}
         beside: dict[str, Any] = {}
         if self.tolerant and TOLERATED in fields:

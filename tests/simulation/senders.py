@@ -53,8 +53,7 @@ class Sender:
         self.reading: dict[int, Reading] = {}
         self.sampling: Sampling = setting.sampling()
         self.pipes = [
-            Pipe(setting.timeline, each, setting.rng, setting.reached, setting.plan.stall_ms)
-            for each in setting.intake
+            Pipe(setting.timeline, each, setting.rng, setting.reached, setting.plan.stall_ms) for each in setting.intake
         ]
         self._edges: list[tuple[Edge, Reading, Batch]] = []
         self._passed: list[Passed] = []
@@ -90,9 +89,7 @@ class Sender:
 
     def is_at_end(self) -> bool:
         """Tell whether everything that the assigned partitions hold is in intake."""
-        return all(
-            each.acked == self._topic.partitions[number].end for number, each in self.reading.items()
-        )
+        return all(each.acked == self._topic.partitions[number].end for number, each in self.reading.items())
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -210,8 +207,7 @@ class Sender:
                 incarnation=self._setting.source(self.side, 0).incarnation,
                 partitions=self.sampling.partitions,
                 vouches=[
-                    Vouch(self._setting.source(self.side, number), barriers[intake])
-                    for number, barriers in vouches
+                    Vouch(self._setting.source(self.side, number), barriers[intake]) for number, barriers in vouches
                 ],
                 sent=pipe.entries,
                 passed=passed,

@@ -46,6 +46,8 @@ class Plan:
     retention: bool
     fleet_faults: int
     judge_faults: float
+    eager: bool
+    """Whether judges commit after every frame or two, and often die just then."""
     lag_side: int
     """The side that falls behind, or -1."""
     crowd: bool
@@ -82,6 +84,7 @@ def draw_plan(rng: Random) -> Plan:
         retention=rng.random() < 0.2,
         fleet_faults=rng.choice((0, 2, 4, 8)),
         judge_faults=rng.choice((0.0, 0.02, 0.06)),
+        eager=rng.random() < 0.15,
         lag_side=rng.choice((-1, LEGACY, REBUILT, REBUILT)),
         crowd=rng.random() < 0.04,
         tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
@@ -100,9 +103,7 @@ class Setting:
     intake: list[IntakePartition] = field(init=False)
     rules: Rules = field(init=False)
     sampling: Callable[[], Sampling] = Sampling
-    forwarded: tuple[set[tuple[int, int]], set[tuple[int, int]]] = field(
-        default_factory=lambda: (set(), set())
-    )
+    forwarded: tuple[set[tuple[int, int]], set[tuple[int, int]]] = field(default_factory=lambda: (set(), set()))
     """Per side: (partition, offset) of every record that some sender forwarded."""
     edges_found: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     quiet: bool = False
@@ -114,10 +115,7 @@ class Setting:
             Topic("shop.orders", plan.partitions[LEGACY]),
             Topic("orders.v2", plan.partitions[REBUILT]),
         ]
-        self.intake = [
-            IntakePartition(number, BrokerClock(self.rng), self.reached)
-            for number in range(plan.intake)
-        ]
+        self.intake = [IntakePartition(number, BrokerClock(self.rng), self.reached) for number in range(plan.intake)]
         self.rules = Rules(plan.tolerant)
 
     def source(self, side: int, partition: int) -> Source:

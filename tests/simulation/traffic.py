@@ -131,9 +131,7 @@ class Traffic:
             return -rng.randint(0, grace * 11 // 10)
         return rng.randint(grace * 3 // 2, 3 * grace + plan.remember_ms)
 
-    def _legacy(
-        self, when: int, outs: list[Message], then: Callable[[Record], None] | None = None
-    ) -> None:
+    def _legacy(self, when: int, outs: list[Message], then: Callable[[Record], None] | None = None) -> None:
         value = encode({"n": self._number(), "outs": outs})
         self.publish(when, LEGACY, outs[0]["k"] if outs else "", value, then)
 
@@ -189,10 +187,7 @@ class Traffic:
     def _several(self, when: int) -> None:
         """One legacy record that makes several messages, of one key or of several."""
         key = self._key()
-        outs = [
-            self._message(key if self._rng.random() < 0.6 else self._key())
-            for _ in range(self._rng.randint(2, 4))
-        ]
+        outs = [self._message(key if self._rng.random() < 0.6 else self._key()) for _ in range(self._rng.randint(2, 4))]
         self._setting.reached["several outputs"] += 1
         self._legacy(when, outs)
         for message in outs:
@@ -202,13 +197,13 @@ class Traffic:
         """Several legacy records of one key with one content, and about as many messages."""
         message = self._message(self._key(), twin=True)
         expected = self._rng.randint(2, 4)
-        grace = self._setting.plan.grace_ms
+        spread = self._setting.plan.grace_ms * self._rng.choice((1, 3, 6))
         for _ in range(expected):
-            self._legacy(when + self._rng.randint(0, 2 * grace), [message])
-        for _ in range(expected + self._rng.choice((-1, 0, 0, 1, 2))):
-            self._rebuilt(when + self._rng.randint(0, 3 * grace), message)
+            self._legacy(when + self._rng.randint(0, spread), [message])
+        for _ in range(expected + self._rng.choice((-2, -1, 0, 0, 1, 2))):
+            self._rebuilt(when + self._rng.randint(0, spread), message)
         if self._rng.random() < 0.5:
-            self._rebuilt(when + self._rng.randint(0, 3 * grace), self._with_defect(message))
+            self._rebuilt(when + self._rng.randint(0, spread), self._with_defect(message))
         self._setting.reached["equal digests"] += 1
 
     def _busy(self, when: int) -> None:
@@ -235,9 +230,7 @@ class Traffic:
 
         def again(record: Record) -> None:
             self._setting.reached["transport duplicate"] += 1
-            self.publish(
-                self._timeline.now + later, LEGACY, message["k"], record.value, None, record.timestamp
-            )
+            self.publish(self._timeline.now + later, LEGACY, message["k"], record.value, None, record.timestamp)
 
         self._legacy(when, [message], again)
         self.end_ms = max(self.end_ms, when + later)

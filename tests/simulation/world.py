@@ -82,8 +82,7 @@ class World:
             shown_key=shown_key,
         )
         self.hosts = [
-            JudgeHost(self.setting, self.terms, each, parts.committed, parts.judge)
-            for each in self.setting.intake
+            JudgeHost(self.setting, self.terms, each, parts.committed, parts.judge) for each in self.setting.intake
         ]
         self.accounts = [Account(plan.interval_ms) for _ in self.hosts]
 
@@ -140,9 +139,7 @@ class World:
         for side, topic in enumerate(self.setting.topics):
             for partition in topic.partitions:
                 for number in range(rng.randint(0, 3)):
-                    topic.append(
-                        partition.number, b"\xfe%d%d" % (side, number), timestamp=EPOCH_MS - 500, now=0
-                    )
+                    topic.append(partition.number, b"\xfe%d%d" % (side, number), timestamp=EPOCH_MS - 500, now=0)
                 partition.start = partition.end
 
     def _delete_old(self) -> None:
@@ -226,7 +223,7 @@ def simulate(seed: int, parts: Parts | None = None) -> Report:
     world = World(seed, parts or Parts())
     try:
         return world.run()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         trace = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{trace.filename.rpartition('/')[2]}:{trace.lineno}"
         failure = f"raised {type(error).__name__} at {where}: {str(error)[:200]}"
