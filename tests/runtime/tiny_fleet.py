@@ -99,7 +99,7 @@ class Fleet:
         self.workers[name].kill()
         self.workers[name].wait()
         if wipe:
-            shutil.rmtree(self.directory / name)
+            shutil.rmtree(self.directory / name, ignore_errors=True)
 
     # -- load
 
