@@ -244,20 +244,15 @@ class _Entries:
         at = record.offset, index, _timestamp(record)
         try:
             key = self.key(message)
-            if not self.rules.reshapes:
-                payload = canonical(message)
-                return Entry(*at, MESSAGE, key, digest(payload), raw, payload, b"")
-            payload, beside, whole = self._project(message)
+            payload, beside = self._project(message)
         except _KeyError as error:
             return Entry(*at, error.kind, b"", b"", raw, str(error).encode(), b"")
         except TypeError:
-            # Only a hole is not a JSON value.
-            payload, beside, whole = self._project(message)
-        code = digest(payload)
-        if not whole:
-            # A message with a hole equals nothing: JSON never begins with these bytes.
+            # Only a hole is not a JSON value. A message with one equals nothing: no JSON begins so.
+            payload, beside = self._project_holes(message)
             code = digest(b"hole" + raw + _PLACE.pack(record.offset, index) + payload + beside)
-        return Entry(*at, MESSAGE, key, code, raw, payload, beside)
+            return Entry(*at, MESSAGE, key, code, raw, payload, beside)
+        return Entry(*at, MESSAGE, key, digest(payload), raw, payload, beside)
 
     def actual(self, message: Message, record: Record, value: bytes) -> Entry:
         """Return the entry of a message that was published; raises `UndecodableError`."""
@@ -266,22 +261,31 @@ class _Entries:
         key = self.key(message)
         payload, beside = written, b""
         if self.rules.reshapes:
-            payload, beside, _ = self._project(message)
+            payload, beside = self._project(message)
         at = record.offset, 0, _timestamp(record)
         return Entry(*at, MESSAGE, key, digest(payload), b"", payload, beside)
 
-    def _project(self, message: Message) -> tuple[bytes, bytes, bool]:
-        """Return payload, what travels beside it, and whether there is no hole."""
+    def _project(self, message: Message) -> tuple[bytes, bytes]:
+        """Return payload and what travels beside it; TypeError where there is a hole."""
+        if not self.rules.reshapes:
+            return canonical(message), b""
+        shown = project(message, self.rules)
+        if not self.rules.tolerant:
+            return canonical(shown), b""
+        lifted: Lifted = []
+        payload = canonical(lift(shown, self.rules, (), lifted))
+        return payload, canonical({"tolerance": lifted}) if lifted else b""
+
+    def _project_holes(self, message: Message) -> tuple[bytes, bytes]:
+        """Do the same for a message with holes, which travel beside the payload too."""
         holes: list[tuple[Path, Hole]] = []
         lifted: Lifted = []
         shown = take_holes(project(message, self.rules), (), holes)
         payload = canonical(lift(shown, self.rules, (), lifted))
-        beside: dict[str, Any] = {}
-        if holes:
-            beside["holes"] = [[path, hole.kind, hole.note] for path, hole in holes]
+        beside: dict[str, Any] = {"holes": [[path, hole.kind, hole.note] for path, hole in holes]}
         if lifted:
             beside["tolerance"] = lifted
-        return payload, canonical(beside) if beside else b"", not holes
+        return payload, canonical(beside)
 
 
 def _timestamp(record: Record) -> int:
@@ -302,7 +306,7 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
         compiler = Compiler(contract.lookups, rules, strict=strict)
         build = compiler.fields(contract.rebuild, ())
         return lambda message: [build(message, message)], b""
-    file = str(contract.folder / "…") if contract.folder.name else "contract"
+    file = contract.file
     function, source = load_hook(contract.rebuild.python, contract.folder, file)
     read = reader(strict=strict)
     return lambda message: call_hook(function, read, message), source

@@ -59,6 +59,7 @@ def parse_contract(text: str, name: str = FILE_DEFAULT, environ: Mapping[str, st
     unsupported = list(_unsupported(contract, file))
     if unsupported:
         raise ContractError(*unsupported)
+    contract._file = name  # noqa: SLF001 - the loader fills it in
     return contract
 
 

@@ -281,6 +281,12 @@ class Contract(Model):
     limits: Limits = Limits()
 
     _folder: FilePath = PrivateAttr(default=FilePath())
+    _file: str = PrivateAttr(default="contract")
+
+    @property
+    def file(self) -> str:
+        """What errors call the file."""
+        return self._file
 
     @property
     def folder(self) -> FilePath:

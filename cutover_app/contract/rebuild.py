@@ -70,7 +70,11 @@ class Compiler:
         if steps:
             nullable = any(key is None for key in self._table(rule))
             hidden = is_hidden(self.rules, path)
-            read = _with_steps(read, steps, nullable=nullable, hidden=hidden)
+            name = _own_name(rule)
+            if name is not None and len(steps) == 1 and not nullable:
+                read = _with_step(name, steps[0], hidden=hidden)
+            else:
+                read = _with_steps(read, steps, nullable=nullable, hidden=hidden)
         if rule.has_default:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
@@ -184,7 +188,12 @@ class Compiler:
 
 def _renamed(rule: FieldRule) -> str | None:
     """Return the source of a rule that only renames a field of the same object."""
-    if rule.from_ is None or rule.model_fields_set != {"from_"} or rule.from_.startswith("$"):
+    return _own_name(rule) if rule.model_fields_set == {"from_"} else None
+
+
+def _own_name(rule: FieldRule) -> str | None:
+    """Return the name where the source of a rule is one field of the same object."""
+    if rule.from_ is None or rule.from_.startswith("$"):
         return None
     path = parse_path(rule.from_)
     return path[0] if len(path) == 1 and isinstance(path[0], str) else None
@@ -246,6 +255,21 @@ def _with_default(read: Read, default: Value) -> Read:
         return default if value is ABSENT else value
 
     return defaulted
+
+
+def _with_step(name: str, step: Step, *, hidden: bool) -> Read:
+    """Do what `_with_steps` does, for what nearly every rule with a step is."""
+
+    def stepped(item: Value, _message: Message) -> Value:
+        value = item.get(name, ABSENT) if type(item) is dict else ABSENT
+        if value is ABSENT or value is None:
+            return value
+        try:
+            return step(value)
+        except CastError as error:
+            return _hole(error, value, hidden=hidden)
+
+    return stepped
 
 
 def _with_steps(read: Read, steps: list[Step], *, nullable: bool, hidden: bool) -> Read:

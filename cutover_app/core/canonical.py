@@ -48,7 +48,7 @@ NUMBER_CHARS_MAX: Final = 10_000
 NESTING_MAX: Final = 200
 """Levels of lists and objects in each other; a message with more is undecodable."""
 
-_REMEMBERED_NUMBERS: Final = 1 << 15
+_REMEMBERED_NUMBERS: Final = 1 << 17
 _SHORT: Final = 32
 
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -110,13 +110,17 @@ class _Numbers(dict[str, int | Decimal]):
         return number
 
 
+_EXACT_NUMBERS: Final = _Numbers(exact_number)
+_STRICT_NUMBERS: Final = _Numbers(strict_number)
+
+
 def reader(*, strict: bool = False) -> Callable[[bytes], Value]:
     """Return the JSON reader.
 
     It raises msgspec's errors (its ValidationError is about a number beyond the limits),
     UnicodeDecodeError and RecursionError.
     """
-    numbers = _Numbers(strict_number if strict else exact_number)
+    numbers = _STRICT_NUMBERS if strict else _EXACT_NUMBERS
     return msgspec.json.Decoder(float_hook=numbers.__getitem__).decode
 
 
