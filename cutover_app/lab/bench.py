@@ -33,7 +33,7 @@ from cutover_app.lab.evidence import Watch, ends_of, read_verdicts, wait_quiet
 from cutover_app.lab.fleet import Fleet, Usage, Worker
 from cutover_app.lab.jars import KAFKA_VERSION
 from cutover_app.lab.ledger import judge_ledger, read_ledger
-from cutover_app.lab.run import RunPlan, prepare, write_contract
+from cutover_app.lab.run import RunPlan, create_all, write_contract
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.shop import command
 from cutover_app.lab.verify import Subject, plain
@@ -190,7 +190,8 @@ async def bench(messages: int, size: int) -> dict[str, Any]:
     with Cluster("bench") as cluster, tempfile.TemporaryDirectory(dir=cluster.directory) as name:
         folder = Path(name)
         contract = write_contract(folder / "cutover.yaml", plan.changes())
-        subject = await prepare(plan, cluster, contract)
+        subject = Subject.load(cluster.bootstrap, contract)
+        await create_all(subject, plan.partitions)
         await asyncio.to_thread(_preload, cluster, plan, folder / "ledger.jsonl")
         rungs = [await asyncio.to_thread(_floor_rung, plan, cluster.bootstrap)]
         rungs.append(await _worker_rung(cluster, subject, contract, folder / "ledger.jsonl"))

@@ -138,12 +138,12 @@ def write_contract(file: Path, changes: Mapping[str, Any], base: Path = DEMO_CON
     return file
 
 
-async def prepare(plan: RunPlan, cluster: Cluster, contract: Path) -> Subject:
+async def create_all(subject: Subject, partitions: tuple[int, int]) -> None:
     """Create the topics of a run: those of the producers as planned, its own as a worker would."""
-    await create_topics(cluster.bootstrap, dict(zip(plan.topics, plan.partitions, strict=True)))
-    subject = Subject.load(cluster.bootstrap, contract)
-    await verify_topics(subject.contract, Broker.parse(cluster.bootstrap))
-    return subject
+    contract = subject.contract
+    sources = (contract.legacy.topic, contract.rebuilt.topic)
+    await create_topics(subject.bootstrap, dict(zip(sources, partitions, strict=True)))
+    await verify_topics(contract, Broker.parse(subject.bootstrap))
 
 
 async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) -> Result:
@@ -151,7 +151,8 @@ async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) 
     folder = cluster.directory / f"run-{plan.name}"
     folder.mkdir()
     contract = write_contract(folder / "cutover.yaml", plan.changes())
-    subject = await prepare(plan, cluster, contract)
+    subject = Subject.load(cluster.bootstrap, contract)
+    await create_all(subject, plan.partitions)
     fleet = Fleet(cluster, contract, name=f"{plan.name}-worker")
     watch = Watch(cluster.bootstrap, subject.contract)
     clock = _Phases()
