@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.stage import SourceStage
@@ -52,7 +53,7 @@ class Barriers(Service):
         self.stage.sampling.barrier_acked(offsets)
         try:
             sample = await self.ends.sample(self.stage.topic)
-        except KafkaError as error:
+        except (KafkaError, KafkaUnavailable, TimeoutError) as error:
             # No sample proves nothing: what could be closed by it waits for the next one.
             log.warning("no end offsets of %s: %r", self.stage.topic, error)
             return

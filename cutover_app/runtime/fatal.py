@@ -43,6 +43,7 @@ EXPECTED: Final = (
 
 def die(reason: BaseException | str) -> NoReturn:
     """End this process now: no commit, no clean-up, exit code 4."""
+    _end_soon(EXIT_FATAL)
     if isinstance(reason, BaseException) and not isinstance(reason, EXPECTED):
         log.critical("unexpected error", exc_info=reason)
     logging.shutdown()
@@ -53,8 +54,16 @@ def die(reason: BaseException | str) -> NoReturn:
 
 def leave() -> NoReturn:
     """End this process now, in good order."""
+    _end_soon(0)
     logging.shutdown()
     os._exit(0)
+
+
+def _end_soon(code: int) -> None:
+    """Exit in a second even if writing the last line blocks, on a full pipe for one."""
+    timer = threading.Timer(1.0, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def die_after(seconds: float, why: str) -> threading.Timer:
