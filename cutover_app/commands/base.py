@@ -66,6 +66,8 @@ def guarded(work: Callable[[], int]) -> int:
         fail(FAILED, error)
     except KafkaError as error:
         fail(FAILED, f"Kafka refused: {error}")
+    except TimeoutError:
+        fail(FAILED, "Kafka did not answer in time")
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain about it once more at exit.
         sys.stderr.close()

@@ -97,13 +97,14 @@ class LineFile:
                 yield list(self._records(lines))
 
     def _records(self, lines: list[bytes]) -> Iterator[SourceRecord]:
+        name = self.shown_name
         for line in lines:
             self.lines += 1
             content = line.rstrip(b"\r\n")
             if not content or content.isspace():
                 self.blank += 1
                 continue
-            yield parse_line(content, self.shown_name, self.lines)
+            yield parse_line(content, name, self.lines)
 
     @property
     def shown_name(self) -> str:

@@ -20,7 +20,7 @@ Pending records do not stand in the way: on live traffic some always wait. How m
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -138,14 +138,6 @@ class Report:
     crowded_keys: int
 
 
-@dataclass(slots=True)
-class _Findings:
-    """Reasons as they are found."""
-
-    problems: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-
-
 def summarise(evidence: Evidence) -> Report:
     """Return the report of a run."""
     books = [evidence.books[number] for number in sorted(evidence.books)]
@@ -180,24 +172,30 @@ def summarise(evidence: Evidence) -> Report:
 
 
 def _conclude(evidence: Evidence, sides: list[Side], families: list[Family]) -> tuple[str, list[str]]:
-    trusted = frozenset(number for number, each in evidence.books.items() if not each.balance())
-    sound = evidence.verdicts.outcomes(partitions=trusted)
-    found = _Findings()
-    problems = {name: sound[name] for name in OUTCOMES if name not in FINE and name != INDETERMINATE and sound[name]}
-    if problems:
-        found.problems.append(f"{sum(problems.values()):,} open problems: {_counted(problems)}")
-    found.doubts.extend(_doubts_about_books(evidence, sides))
-    if sound[INDETERMINATE]:
-        found.doubts.append(f"{sound[INDETERMINATE]:,} records are indeterminate: near a range that nobody can read")
-    said = sum(count for name, count in evidence.verdicts.outcomes().items() if name not in FINE)
-    if any(family.open for family in families) and not said:
-        found.doubts.append("families have open findings, but no verdict says so: ask again; was the topic emptied?")
-    found.doubts.extend(evidence.doubts)
-    if found.problems and sides[LEGACY].paired:
-        return CONCLUSION_PROBLEMS, found.problems + found.doubts
-    if found.doubts:
-        return CONCLUSION_CANNOT_TELL, found.doubts + found.problems
+    problems = _problems(evidence)
+    doubts = [*_doubts_about_books(evidence, sides), *_doubts_about_verdicts(evidence, families), *evidence.doubts]
+    if problems and sides[LEGACY].paired:
+        return CONCLUSION_PROBLEMS, problems + doubts
+    if doubts:
+        return CONCLUSION_CANNOT_TELL, doubts + problems
     return CONCLUSION_FINE, [f"{sides[LEGACY].paired:,} pairs agree, nothing else was found, and the books balance"]
+
+
+def _problems(evidence: Evidence) -> list[str]:
+    sound = frozenset(number for number, each in evidence.books.items() if not each.balance())
+    outcomes = evidence.verdicts.outcomes(partitions=sound)
+    open_ones = {name: outcomes[name] for name in OUTCOMES if name not in {*FINE, INDETERMINATE} and outcomes[name]}
+    return [f"{sum(open_ones.values()):,} open problems: {_counted(open_ones)}"] if open_ones else []
+
+
+def _doubts_about_verdicts(evidence: Evidence, families: list[Family]) -> list[str]:
+    outcomes = evidence.verdicts.outcomes()
+    doubts = []
+    if outcomes[INDETERMINATE]:
+        doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate: near a range that nobody can read")
+    if any(family.open for family in families) and not outcomes.keys() - FINE:
+        doubts.append("families have open findings, but no verdict says so: ask again; was the topic emptied?")
+    return doubts
 
 
 def _doubts_about_books(evidence: Evidence, sides: list[Side]) -> list[str]:
