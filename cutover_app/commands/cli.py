@@ -35,7 +35,7 @@ def main() -> None:
     if _needs_app(arguments):
         arguments = ["-A", APP, *arguments]
     sys.argv[1:] = arguments[:2] if arguments[:1] == ["-A"] else []
-    guarded(lambda: int(cli.main(arguments, prog_name="cutover") or 0))
+    guarded(lambda: cli.main(arguments, prog_name="cutover"))
 
 
 def _needs_app(arguments: list[str]) -> bool:
