@@ -1,9 +1,10 @@
 """The oracle: what the verdicts must be, worked out at leisure from the two complete logs.
 
 The judge decides while records arrive, forgets, is killed and starts again. The oracle knows none of that: it takes
-everything that was accepted, at once and in order, with all of it closed, and says what each record comes to. The stream
-is right iff its compacted verdicts equal the oracle's. It is written from the rules (R4, R6, R8, R11) alone and shares
-no pairing code with the core, so that a mistake would have to be made twice; where it is slow, it is slow on purpose.
+everything that was accepted, at once and in order, with all of it closed, and says what each record comes to. The
+stream is right iff its compacted verdicts equal the oracle's. It is written from the rules (R4, R6, R8, R11) alone and
+shares no pairing code with the core, so that a mistake would have to be made twice; where it is slow, it is slow on
+purpose.
 
 Left out of the comparison: the outcomes `match` and `resolved`; `rev`, `at` and times; the unreadable positions listed
 beside a lonely record; keys that received a record after the run had forgotten them.
@@ -32,7 +33,6 @@ from cutover_app.core.verdicts import (
     DUPLICATE,
     FINE,
     INDETERMINATE,
-    MATCH,
     MISMATCH,
     MISSING,
     UNDECODABLE,
@@ -169,6 +169,7 @@ def _judge_key(
     pairs = equal + _pair_closest(expected, actual, equal, terms)
     paired_expected = [e for e, _ in pairs]
     paired_actual = [a for _, a in pairs]
+    paired = {known.origin for known in paired_expected + paired_actual}
     touched = any(_at_an_edge(known, edges, terms.edge_ms) for known in expected + actual)
     said: dict[str, Expectation] = {}
 
@@ -180,7 +181,7 @@ def _judge_key(
             said[verdict_id(terms.contract, e.origin)] = judged
 
     for known in expected + actual:
-        if known in paired_expected or known in paired_actual:
+        if known.origin in paired:
             continue
         if known.source.side == LEGACY:
             outcome = DUPLICATE if _sent_again(known, expected, paired_expected) else MISSING
@@ -274,7 +275,7 @@ def differences(
     shown_key: Callable[[bytes], list[object]],
     without_keys: Collection[bytes] = (),
 ) -> list[str]:
-    """Return a line for each id about which the compacted verdicts and the oracle disagree; empty when the stream is right.
+    """Return a line for each id about which compacted verdicts and oracle disagree; empty when the stream is right.
 
     `shown_key` shows a match key as verdicts show it; verdicts about `without_keys` are left out on both sides.
     """
@@ -330,16 +331,3 @@ def _show(origin: Origin | None) -> str:
     if origin is None:
         return "-"
     return f"{origin.source.topic}/{origin.source.partition}@{origin.offset}.{origin.index}"
-
-
-__all__ = [
-    "MATCH",
-    "Accepted",
-    "Expectation",
-    "Known",
-    "Terms",
-    "accepted_from",
-    "compact",
-    "differences",
-    "oracle",
-]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.faults import FAULTS
+from tests.simulation.mutants import MUTANTS, first_catch
 from tests.simulation.world import Report, simulate
 
 LINES_MAX = 12
@@ -51,9 +52,8 @@ def _batch(seeds: range, jobs: int) -> int:
     for name in missed:
         print(f"never reached: {name} ({FAULTS[name]})")
     spent = time.monotonic() - started
-    print(
-        f"{len(seeds)} seeds in {spent:.0f} s: {failed} failed, {len(FAULTS) - len(missed)} of {len(FAULTS)} faults reached"
-    )
+    faults = f"{len(FAULTS) - len(missed)} of {len(FAULTS)} faults reached"
+    print(f"{len(seeds)} seeds in {spent:.0f} s: {failed} failed, {faults}")
     return bool(failed or missed)
 
 
@@ -76,8 +76,6 @@ def _show(report: Report) -> None:
 
 
 def _mutants(name: str, seeds: range) -> int:
-    from tests.simulation.mutants import MUTANTS, first_catch
-
     survived = 0
     for each in MUTANTS if name == "all" else [name]:
         caught = first_catch(each, seeds)

@@ -2,19 +2,22 @@
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from msgspec import UnsetType
 
 from cutover_app.core.frames import LEGACY, MESSAGE, REBUILT, SIDES, Entry, Origin
+from cutover_app.core.limits import CLOSEST_MAX
 from cutover_app.core.verdicts import (
+    DUPLICATE,
     FINE,
     INDETERMINATE,
     MISMATCH,
     MISSING,
     RESOLVED,
+    UNDECODABLE,
     UNKNOWN,
     Position,
     Verdict,
@@ -32,7 +35,7 @@ from cutover_app.lab.oracle import (
 )
 from tests.simulation.judging import Committed, JudgeHost, Run
 from tests.simulation.reference import Account, Hastening
-from tests.simulation.rules import shown_key
+from tests.simulation.rules import TOLERATED, shown_key
 from tests.simulation.setting import Setting
 from tests.simulation.topics import Record
 
@@ -284,9 +287,11 @@ class Examination:
         mine, theirs = self.host.run.judge.books, run.judge.books
         lines = []
         said, again = _problems(self.compacted), _problems(compact(committed.verdicts))
-        for each in sorted(said.keys() | again.keys()):
-            if said.get(each) != again.get(each):
-                lines.append(f"{each[:12]} live {said.get(each)}, replayed {again.get(each)}")
+        lines += [
+            f"{each[:12]} live {said.get(each)}, replayed {again.get(each)}"
+            for each in sorted(said.keys() | again.keys())
+            if said.get(each) != again.get(each)
+        ]
         if mine.ledgers != theirs.ledgers:
             lines.append(f"books live {mine.ledgers}, replayed {theirs.ledgers}")
         returned = dict(sorted(self._returns(run.forgotten)))
@@ -340,16 +345,33 @@ def note_outcomes(reached: Counter[str], examined: list[Examination]) -> None:
         reached["redelivery"] += accepted.redelivered
         reached["re-touched key"] += len(examination.touched_again)
         reached["forgotten"] += len(set(examination.host.forgotten()))
-        for truth in examination.expectations.values():
-            if truth.outcome in (MISSING, UNKNOWN, MISMATCH, INDETERMINATE):
-                reached[truth.outcome] += 1
-            if any(each.path == "$.t" for each in truth.findings):
-                reached["tolerance"] += 1
-        revised = examination.host.said
-        before: dict[str, str] = {}
-        for verdict in revised:
-            former = before.get(verdict.id, verdict.outcome)
-            reached["revised"] += former != verdict.outcome
-            reached["resolved"] += verdict.outcome == RESOLVED
-            reached["late after close"] += former == MISSING != verdict.outcome
-            before[verdict.id] = verdict.outcome
+        reached["several outputs"] += sum(origin.index > 0 for origin in accepted.at)
+        contents = Counter((entry.key, entry.digest) for _, entry in accepted.legacy if entry.kind == MESSAGE)
+        reached["equal digests"] += sum(count > 1 for count in contents.values())
+        _note_truth(reached, examination.expectations.values())
+        _note_revisions(reached, examination.host.said)
+
+
+def _note_truth(reached: Counter[str], expectations: Collection[Expectation]) -> None:
+    leftovers = Counter(truth.key for truth in expectations if truth.outcome != DUPLICATE)
+    unequal = Counter(truth.key for truth in expectations if truth.legacy and truth.rebuilt)
+    reached["too many leftovers"] += sum(unequal[key] > CLOSEST_MAX // 2 for key in leftovers)
+    reached["step 2 chose"] += sum(unequal[key] and count > 1 for key, count in leftovers.items())
+    for truth in expectations:
+        if truth.outcome in (MISSING, UNKNOWN, MISMATCH, INDETERMINATE):
+            reached[truth.outcome] += 1
+        if truth.outcome == DUPLICATE:
+            reached["transport duplicate" if truth.legacy else "duplicate"] += 1
+        reached["rejected"] += truth.outcome == UNDECODABLE
+        reached["tolerance"] += any(each.path == f"$.{TOLERATED}" for each in truth.findings)
+        reached["hole"] += any(each.kind == "unmapped_value" for each in truth.findings)
+
+
+def _note_revisions(reached: Counter[str], said: list[Verdict]) -> None:
+    before: dict[str, str] = {}
+    for verdict in said:
+        former = before.get(verdict.id, verdict.outcome)
+        reached["revised"] += former != verdict.outcome
+        reached["resolved"] += verdict.outcome == RESOLVED
+        reached["late after close"] += former == MISSING != verdict.outcome
+        before[verdict.id] = verdict.outcome

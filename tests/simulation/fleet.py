@@ -72,7 +72,7 @@ class Fleet:
                 self._setting.reached["records beyond the known count"] += 1
             self._adopt(partition.number)
 
-        self._timeline.after(self._rng.randint(1, 10 * self._setting.plan.interval_ms), noticed)
+        self._timeline.after(self._rng.randint(1, 25 * self._setting.plan.interval_ms), noticed)
 
     # -- faults --------------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,8 @@ class Sender:
         self._edges: list[tuple[Edge, Reading, Batch]] = []
         self._passed: list[Passed] = []
         self._asking = False
+        self._slow = self._rng.random() < setting.plan.slow_samples
+        """Whether the cluster answers this sender late, every time."""
         self._timeline.after(self._rng.randint(1, 40), self._poll)
         self._timeline.after(self._rng.randint(1, setting.plan.interval_ms), self._send_barrier)
 
@@ -114,6 +116,7 @@ class Sender:
         filtered = self._forward(number, reading, records, end)
         self._setting.forwarded[self.side].update((number, each.offset) for each in records)
         gaps = end - start - len(records)
+        self._setting.reached["no output"] += filtered
         kept = len(records) - filtered
         source = self._setting.source(self.side, number)
         reading.passed.append(Passed(source, start, end, kept, filtered, gaps))
@@ -246,8 +249,8 @@ class Sender:
             if self._topic.partitions[number].open:
                 self._setting.reached["open transaction at sampling"] += 1
         delay = self._rng.randint(1, 10)
-        if self._rng.random() < self._setting.plan.slow_samples:
-            delay += self._rng.randint(1, 6 * self._setting.plan.interval_ms)
+        if self._slow or self._rng.random() < 0.02:
+            delay += self._rng.randint(1, 20 * self._setting.plan.interval_ms)
             self._setting.reached["stale sample"] += 1
         self._timeline.after(delay, lambda: self._answered(ends, count))
 

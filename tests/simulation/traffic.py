@@ -171,7 +171,6 @@ class Traffic:
         if kind > 0.93:
             again = self._rng.randint(1, 2 * self._setting.plan.grace_ms)
             self._rebuilt(at + again, message)
-            self._setting.reached["duplicate"] += 1
 
     # -- stories -------------------------------------------------------------------------------------------------------
 
@@ -180,7 +179,6 @@ class Traffic:
         message = self._message(self._key())
         if self._rng.random() < 0.08:
             message["hole"] = True
-            self._setting.reached["hole"] += 1
         self._legacy(when, [message])
         self._answer(when, message)
 
@@ -188,7 +186,6 @@ class Traffic:
         """One legacy record that makes several messages, of one key or of several."""
         key = self._key()
         outs = [self._message(key if self._rng.random() < 0.6 else self._key()) for _ in range(self._rng.randint(2, 4))]
-        self._setting.reached["several outputs"] += 1
         self._legacy(when, outs)
         for message in outs:
             self._answer(when, message)
@@ -204,7 +201,6 @@ class Traffic:
             self._rebuilt(when + self._rng.randint(0, spread), message)
         if self._rng.random() < 0.5:
             self._rebuilt(when + self._rng.randint(0, spread), self._with_defect(message))
-        self._setting.reached["equal digests"] += 1
 
     def _busy(self, when: int) -> None:
         """A key with many messages, many of them wrong."""
@@ -221,7 +217,6 @@ class Traffic:
                 self._rebuilt(start + self._delay(), self._with_defect(message))
             elif kind < 0.85:
                 self._answer(start, message)
-        self._setting.reached["step 2 chose"] += 1
 
     def _echo(self, when: int) -> None:
         """A legacy record that the mirror sends again, byte for byte, at another offset."""
@@ -229,7 +224,6 @@ class Traffic:
         later = self._rng.randint(1, 3 * self._setting.plan.grace_ms)
 
         def again(record: Record) -> None:
-            self._setting.reached["transport duplicate"] += 1
             self.publish(self._timeline.now + later, LEGACY, message["k"], record.value, None, record.timestamp)
 
         self._legacy(when, [message], again)
@@ -251,11 +245,9 @@ class Traffic:
         rebuilt = (b"\xff%d" % self._number(), encode(unkeyed))
         side = self._rng.choice((LEGACY, REBUILT))
         self.publish(when, side, "", self._rng.choice(rebuilt if side else legacy))
-        self._setting.reached["rejected"] += 1
 
     def _nothing(self, when: int) -> None:
         """A legacy record that makes no message."""
-        self._setting.reached["no output"] += 1
         self._legacy(when, [])
 
     def _crowd(self, when: int) -> None:
@@ -266,4 +258,3 @@ class Traffic:
             self._legacy(when, [message])
             if self._rng.random() < 0.9:
                 self._rebuilt(when + self._delay() // 4, self._with_defect(message))
-        self._setting.reached["too many leftovers"] += 1

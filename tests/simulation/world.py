@@ -124,7 +124,7 @@ class World:
         for part in (self.traffic, *self.fleets, *self.hosts):
             part.start()
         if plan.growth:
-            for _ in range(rng.randint(1, 2)):
+            for _ in range(rng.randint(1, 3)):
                 timeline.at(rng.randint(0, plan.span_ms), rng.choice(self.fleets).grow)
         if plan.retention:
             for _ in range(4):
