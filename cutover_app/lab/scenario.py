@@ -53,6 +53,8 @@ REVISION_GAP: Final = 500
 """Orders between two messages of the same order."""
 FULL_SHAPE_BYTES: Final = 400
 POOL: Final = 1024
+TALE_BYTES: Final = 1 << 18
+SIZE_MAX: Final = TALE_BYTES // 2
 
 _SEOUL: Final = timezone(timedelta(hours=9))
 _MASK: Final = (1 << 64) - 1
@@ -93,6 +95,8 @@ class Scenario:
             raise LabError("the rates of all faults, times messages per key, must be 0 to 1")
         if min(self.count, self.per_key, self.size) < 1 or self.pace <= 0:
             raise LabError("count, per_key, size and pace must be positive")
+        if self.size > SIZE_MAX:
+            raise LabError(f"messages have at most {SIZE_MAX} bytes")
 
     @property
     def orders(self) -> int:
@@ -136,7 +140,8 @@ class Shop:
         random = Random(scenario.seed)
         self._customers = [_customer(random) for _ in range(POOL)]
         self._baskets = [_basket(random, scenario.size) for _ in range(POOL)]
-        self._notes = [_note(random, scenario.size) for _ in range(POOL)]
+        tale = _tale(random)
+        self._notes = [_note(random, scenario.size, tale) for _ in range(POOL)]
         self._salt = mix(scenario.seed)
         self._faults = _thresholds(scenario)
         self._second = -1
@@ -302,7 +307,13 @@ def _basket(random: Random, size: int) -> _Part:
     )
 
 
-def _note(random: Random, size: int) -> _Part:
+def _tale(random: Random) -> list[str]:
+    """Draw the words, about TALE_BYTES of them with their spaces, of which memos are pieces."""
+    mean = sum(len(word.encode()) + 1 for word in _WORDS) / len(_WORDS)
+    return random.choices(_WORDS, k=int(TALE_BYTES / mean))
+
+
+def _note(random: Random, size: int, tale: list[str]) -> _Part:
     """Draw the optional fields, and a memo that brings the message to its size."""
     legacy, rebuilt, filled = "", "", 190
     if size >= FULL_SHAPE_BYTES:
@@ -313,10 +324,7 @@ def _note(random: Random, size: int) -> _Part:
         legacy = f',"addr":{address},"chnl":"{channel}"'
         rebuilt = f',"shipping":{address},"channel":"{channel}"'
         filled = 360
-    room = int((size - filled) * random.uniform(0.8, 1.2))
-    words: list[str] = []
-    while room > 0:
-        words.append(random.choice(_WORDS))
-        room -= len(words[-1].encode()) + 1
-    memo = _text(" ".join(words))
+    words = max(0, round((size - filled) * random.uniform(0.8, 1.2) * len(tale) / TALE_BYTES))
+    start = random.randrange(max(1, len(tale) - words))
+    memo = _text(" ".join(tale[start : start + words]))
     return _Part(f'{legacy},"memo":{memo}'.encode(), f'{rebuilt},"note":{memo}'.encode())
