@@ -4,14 +4,13 @@ Reading the contract is the first thing that happens: whoever imports this with 
 line per problem and exit code 2, whatever command it was going to be.
 """
 
-import os
 import sys
-from pathlib import Path
 from typing import Final
 
 from agents.judge import judge
 from agents.observe import observe
 from agents.rebuild import rebuild
+from cutover_app import commands  # noqa: F401 - registers them with Faust's command line
 from cutover_app.contract.compile import Compiled, compile_contract
 from cutover_app.contract.errors import ContractError
 from cutover_app.contract.load import load_contract
@@ -27,6 +26,7 @@ from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers
 from cutover_app.runtime.checkpoint import Checkpointer
+from cutover_app.runtime.datadir import datadir_of
 from cutover_app.runtime.forwarding import Forwarder, Reader
 from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
@@ -34,14 +34,12 @@ from cutover_app.runtime.stage import SourceStage
 from tables import TABLES
 
 AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.judge.judge")
-DATADIR_ENV: Final = "CUTOVER_DATADIR"
 
 
 def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     """Wire the worker of a contract."""
     broker = Broker.parse(contract.broker)
-    app_id = app_id_of(contract)
-    app = CutoverApp(app_id, **settings(broker, datadir=Path(os.environ.get(DATADIR_ENV) or f"{app_id}-data")))
+    app = CutoverApp(app_id_of(contract), **settings(broker, datadir=datadir_of(contract)))
     _wire_judge(app, contract, compiled, broker)
     _wire_sources(app, contract, compiled, broker)
     app.partitions = Partitions(
