@@ -31,7 +31,7 @@ from cutover_app.core.frames import SIDES
 from cutover_app.kafka.topics import changelog_of, intake_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.evidence import Quiet, Totals, Watch, read_verdicts
+from cutover_app.lab.evidence import Quiet, Totals, Watch, is_working, read_verdicts
 from cutover_app.lab.fleet import COMMAND, Fleet, run_command
 from cutover_app.lab.jars import KAFKA_VERSION, jars, java
 from cutover_app.lab.lane import Side
@@ -171,7 +171,8 @@ class Demo:
     async def _play(self) -> None:
         self._progress.phase = f"{WORKERS} workers start"
         self._fleet.start(WORKERS)
-        await self._until(self._has_frontiers)
+        while not await is_working(self._watch):
+            await self._look()
         self._progress.phase = f"{self._scenario.count:,} pairs are published, {self._rate:,.0f} per second"
         shop = self._publish()
         await self._until(lambda: shop.poll() is not None)
@@ -195,10 +196,6 @@ class Demo:
         self._fleet.check()
         self._progress.take(self._watch)
         self._screen.update()
-
-    def _has_frontiers(self) -> bool:
-        totals = self._watch.totals
-        return totals.partitions == self.subject.contract.intake.partitions and None not in totals.lag_ms
 
     def _publish(self) -> subprocess.Popen[bytes]:
         contract = self.subject.contract

@@ -246,3 +246,18 @@ async def wait_quiet(watch: Watch, *, timeout: float, check: Callable[[], None])
         if time.monotonic() > deadline:
             raise LabError(f"not at its end after {timeout:g} s: {'; '.join(watch.totals.lines())}")
         await asyncio.sleep(SETTLE_POLL_S)
+
+
+async def is_working(watch: Watch) -> bool:
+    """Tell whether workers have opened their partitions: the first barriers are in intake."""
+    return sum((await ends_of(watch.bootstrap, intake_of(watch.contract))).values()) > 0
+
+
+async def wait_working(watch: Watch, *, timeout: float, check: Callable[[], None]) -> None:  # noqa: ASYNC109
+    """Wait for that."""
+    deadline = time.monotonic() + timeout
+    while not await is_working(watch):
+        check()
+        if time.monotonic() > deadline:
+            raise LabError(f"no worker is at work after {timeout:g} s")
+        await asyncio.sleep(SETTLE_POLL_S)

@@ -24,7 +24,7 @@ from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import verify_topics
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.evidence import Watch, wait_quiet
+from cutover_app.lab.evidence import Watch, wait_quiet, wait_working
 from cutover_app.lab.fleet import Fleet
 from cutover_app.lab.lane import Codec, Side
 from cutover_app.lab.partitioners import PartitionerName
@@ -160,6 +160,8 @@ async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) 
         await watch.start()
         if plan.begin == "before":
             fleet.start(plan.workers)
+            await wait_working(watch, timeout=QUIET_TIMEOUT_S, check=fleet.check)
+            clock.end("start")
         await _publish(plan, cluster, fleet, folder, tell)
         clock.end("publishing")
         if plan.begin == "after":
