@@ -54,12 +54,13 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     return app
 
 
-async def _prepare(contract: Contract, broker: Broker) -> None:
-    """Topics first, then where the sources are read from: before anything asks for either."""
-    await verify_topics(contract, broker)
+async def _prepare(contract: Contract, broker: Broker) -> dict[str, str]:
+    """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name."""
+    ids = await verify_topics(contract, broker)
     async with Cluster(broker) as cluster:
         for topic in (contract.legacy.topic, contract.rebuilt.topic):
             await resolve_start(cluster, app_id_of(contract), topic)
+    return ids
 
 
 def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:

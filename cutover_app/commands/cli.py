@@ -33,7 +33,8 @@ def main() -> None:
         return
     cli.help = HELP
     if _needs_app(arguments):
-        arguments = ["-A", APP, *arguments]
+        loop = ["--loop", "uvloop"] if "worker" in arguments and not {"-L", "--loop"} & set(arguments) else []
+        arguments = ["-A", APP, *loop, *arguments]
     sys.argv[1:] = arguments[:2] if arguments[:1] == ["-A"] else []
     guarded(lambda: cli.main(arguments, prog_name="cutover"))
 

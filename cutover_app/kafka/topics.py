@@ -73,7 +73,10 @@ def internal_specs(contract: Contract) -> list[TopicSpec]:
     return [intake, *changelog_specs(contract), verdicts]
 
 
-async def verify_topics(contract: Contract, broker: Broker) -> None:
-    """Create what is missing of a run's own topics; raises `TopicsUnfit` where anything is not as it must be."""
+async def verify_topics(contract: Contract, broker: Broker) -> dict[str, str]:
+    """Create what is missing of a run's own topics and return the ids of all topics by name.
+
+    Raises `TopicsUnfit` where anything is not as it must be.
+    """
     async with Cluster(broker) as cluster:
-        await prepare(cluster, [*source_specs(contract), *internal_specs(contract)])
+        return await prepare(cluster, [*source_specs(contract), *internal_specs(contract)])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -163,6 +164,8 @@ class CutoverApp(faust.App):
             if self.prepare is not None:
                 self.topic_ids.update(await self.prepare() or {})
             if self.in_worker:
+                # Faust's command line names it here, after the app was made.
+                self.conf.datadir = Path(os.environ.get("F_DATADIR") or self.conf.datadir)
                 self._lock = lock_directory(self.conf.datadir)
             await super().start()
         except Exception as error:
