@@ -104,10 +104,13 @@ class Fleet:
             former.drop(number)
 
     def _crash(self) -> None:
-        slot = self._rng.randrange(len(self.workers))
-        worker = self.workers[slot]
-        if not worker.alive:
+        self.crash(self._rng.choice(self.workers))
+
+    def crash(self, worker: Sender) -> None:
+        """Kill a sender; another one takes its place after a while."""
+        if not worker.alive or worker not in self.workers:
             return
+        slot = self.workers.index(worker)
         worker.crash()
         self._setting.reached["sender crash"] += 1
         delay = self._rng.randint(10, 10 * self._setting.plan.interval_ms)

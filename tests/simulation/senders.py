@@ -135,7 +135,7 @@ class Sender:
         to_ms = max([*lost, *after[:1]], default=EPOCH_MS + self._timeline.now)
         source = self._setting.source(self.side, partition.number)
         edge = Edge(source, start, end, from_ms, to_ms, self._setting.edge_reason(start))
-        if self._setting.edges_found[self.side, partition.number, start] and start:
+        if self._setting.edges_found[self.side, partition.number, start]:
             self._setting.reached["lost range found twice"] += 1
         self._setting.edges_found[self.side, partition.number, start] += 1
         self._setting.reached["lost range" if start else "start edge"] += 1
@@ -143,6 +143,7 @@ class Sender:
         reading.batches.append(batch)
         reading.position = end
         self._edges.append((edge, reading, batch))
+        self._setting.on_edge(self)
 
     def _entries(self, record: Record) -> list[Entry]:
         rules, where = self._setting.rules, (record.partition, record.offset, record.timestamp)

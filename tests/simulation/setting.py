@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from cutover_app.core.frames import LEGACY, REBUILT, Source
 from cutover_app.core.sampling import Sampling
@@ -106,6 +107,8 @@ class Setting:
     forwarded: tuple[set[tuple[int, int]], set[tuple[int, int]]] = field(default_factory=lambda: (set(), set()))
     """Per side: (partition, offset) of every record that some sender forwarded."""
     edges_found: dict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
+    on_edge: Callable[[Any], None] = field(default=lambda _finder: None)
+    """Told of every sender that has found a lost range."""
     quiet: bool = False
     """Whether faults are over, and everything is to come to its end."""
 

@@ -13,11 +13,11 @@ PARTS = 5
 MUTANT_SEEDS = range(250)
 
 FOUND = {
-    1234 + 182: "",
+    3: "equal digests, values under a tolerance that differ, and the payload to compare them in was gone",
+    40: "an edge changed verdicts of a forgotten key whose rows had not been deleted yet",
+    8134: "a record that lost its equal partner after its own close, and a checkpoint before it was decided again",
 }
-"""Seeds that once failed, with what they found. A change of the world makes a seed another world: the note stays true."""
-
-_reached: Counter[str] = Counter()
+"""Seeds that reach what was wrong once. A change of the world makes a seed another world: find a new one then."""
 
 
 def run(seed):

@@ -14,6 +14,7 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.judging import Committed, JudgeHost, Run
 from tests.simulation.reference import Account
 from tests.simulation.rules import shown_key
+from tests.simulation.senders import Sender
 from tests.simulation.setting import Plan, Setting, draw_plan
 from tests.simulation.timeline import EPOCH_MS
 from tests.simulation.topics import Partition
@@ -121,6 +122,7 @@ class World:
         self.setting.reached["unique contract"] += plan.unique
         if plan.start_behind:
             self._preload()
+        self.setting.on_edge = self._endanger
         for part in (self.traffic, *self.fleets, *self.hosts):
             part.start()
         if plan.growth:
@@ -141,6 +143,13 @@ class World:
                 for number in range(rng.randint(0, 3)):
                     topic.append(partition.number, b"\xfe%d%d" % (side, number), timestamp=EPOCH_MS - 500, now=0)
                 partition.start = partition.end
+
+    def _endanger(self, finder: Sender) -> None:
+        """Have who found a lost range die now and then, before or after it has told everybody."""
+        rng, timeline = self.setting.rng, self.setting.timeline
+        if not self.setting.quiet and rng.random() < 0.3:
+            fleet = self.fleets[finder.side]
+            timeline.after(rng.randint(1, 2 * self.setting.plan.interval_ms), lambda: fleet.crash(finder))
 
     def _delete_old(self) -> None:
         """Let retention take records, some of which nobody may have read."""
