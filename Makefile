@@ -3,16 +3,18 @@
 #   make demo              the main job on a real Kafka, faults planted and found (KEEP=1 leaves it running)
 #   make test              lint, types and all tests
 #   make bench             messages per second and CPU per million beside a plain floor
+#   make acceptance       every loading at 300,000 pairs against oracle, ledger, books and replay (PAIRS=n)
 #   make simulate SEEDS=n  random schedules of the core against its oracle
 #   make lint | setup | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint demo bench simulate clean
+.PHONY: help setup test lint demo bench acceptance simulate clean
 
 SEEDS ?= 500
 KEEP ?=
+PAIRS ?= 300000
 
 # The first interpreter that is new enough; PYTHON=... on the command line names another one.
 OLD_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
@@ -70,6 +72,9 @@ demo: setup
 
 bench: setup
 	@$(BIN)/python -m cutover_app.lab.bench
+
+acceptance: setup
+	@$(BIN)/python -m cutover_app.lab.run --pairs $(PAIRS)
 
 simulate: setup
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)

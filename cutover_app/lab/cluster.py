@@ -246,6 +246,10 @@ class Cluster:
         """Start another process of the lab (a worker, a producer) that ends with the cluster."""
         return self._kept().spawn(command, log=log, env=env, cwd=cwd)
 
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """Note that a spawned process has ended and been waited for: its number may soon be another's."""
+        self._kept().forget(process)
+
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
         """Return the last lines of the broker's log."""
         if not self.log.exists():

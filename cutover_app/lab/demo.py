@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console, Group
@@ -32,7 +33,7 @@ from cutover_app.kafka.topics import changelog_of, intake_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Quiet, Totals, Watch, is_working, read_verdicts
-from cutover_app.lab.fleet import COMMAND, Fleet, run_command
+from cutover_app.lab.fleet import Fleet, run_command
 from cutover_app.lab.jars import KAFKA_VERSION, jars, java
 from cutover_app.lab.lane import Side
 from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
@@ -225,7 +226,9 @@ class Demo:
     def ways(self) -> list[tuple[str, str]]:
         """Return (what it shows, command) for looking around."""
         contract, broker = self.subject.contract, self._cluster.bootstrap
-        faust, cutover = shlex.join([sys.executable, "-m", "faust", "-A", "cutover_app"]), shlex.join(COMMAND)
+        programs = Path(sys.executable).parent
+        faust = shlex.join([*_program(programs / "faust", "-m", "faust"), "-A", "cutover_app"])
+        cutover = shlex.join(_program(programs / "cutover", "-m", "cutover_app"))
         consumer = [java(), "-cp", f"{jars(KAFKA_VERSION)}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"]
         consumer += ["--bootstrap-server", broker, "--from-beginning", "--isolation-level", "read_committed"]
         return [
@@ -238,6 +241,11 @@ class Demo:
             ("the workers' logs", f"tail -n 50 {self._cluster.directory}/worker-*/worker.log"),
             ("topics of the run", f"{intake_of(contract)}, {changelog_of(contract, 'books')}, ..."),
         ]
+
+
+def _program(script: Path, *otherwise: str) -> list[str]:
+    """Return how to start a program from anywhere, or at least from the project's folder."""
+    return [str(script)] if script.exists() else [sys.executable, *otherwise]
 
 
 def _table(judgement: Judgement) -> Table:

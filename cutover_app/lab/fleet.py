@@ -5,7 +5,6 @@ the directory of a lab's cluster: it ends when the cluster does, and its files g
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -132,13 +131,13 @@ class Fleet:
         """Raise `LabError` if a worker has ended by itself."""
         for worker in self.workers:
             code = worker.process.poll()
-            if code is not None and code != -signal.SIGKILL:
+            if code is not None:
                 raise LabError(f"{worker.name} ended with exit code {code}:\n{worker.log_tail()}")
 
     def kill(self, worker: Worker) -> None:
         """End a worker at once (SIGKILL), without a chance to leave the group."""
         worker.process.kill()
-        worker.process.wait()
+        self._gone(worker)
 
     def terminate(self, worker: Worker) -> float:
         """End a worker in good order (SIGTERM) and return the seconds until it was gone."""
@@ -149,12 +148,13 @@ class Fleet:
         except subprocess.TimeoutExpired:
             self.kill(worker)
             raise LabError(f"{worker.name} did not end on SIGTERM:\n{worker.log_tail()}") from None
-        finally:
-            self.workers.remove(worker)
+        self._gone(worker)
+        if worker.process.returncode:
+            raise LabError(f"{worker.name} ended with {worker.process.returncode} on SIGTERM:\n{worker.log_tail()}")
         return time.monotonic() - began
 
     def close(self) -> None:
-        """End all workers at once; safe to call again."""
+        """End all workers in good order, and by force where that does not help; safe to call again."""
         for worker in self.running:
             worker.process.terminate()
         deadline = time.monotonic() + TERMINATE_TIMEOUT_S / 2
@@ -162,6 +162,13 @@ class Fleet:
             time.sleep(POLL_S)
         for worker in self.running:
             self.kill(worker)
+        for worker in list(self.workers):
+            self._gone(worker)
+
+    def _gone(self, worker: Worker) -> None:
+        worker.process.wait()
+        self._cluster.forget(worker.process)
+        self.workers.remove(worker)
 
 
 def run_command(
