@@ -264,7 +264,7 @@ class Examination:
         return verdict.outcome != MISMATCH and alone and bool(partners)
 
     def nothing_forgotten_too_early(self) -> list[str]:
-        """F. Both frontiers had passed the key's last record by `remember`; the longer time for problems is not held."""
+        """F. Both frontiers had passed the key's last record by `remember`; the time for problems is not held."""
         account, plan = self.account, self.setting.plan
         lines = []
         for key, offset in sorted(set(self.host.forgotten())):
