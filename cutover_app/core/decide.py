@@ -46,8 +46,6 @@ class JudgeTerms:
     """(expected, actual) -> findings; none is a match."""
     matches: bool = False
     """Whether matches are published too."""
-    tolerant: bool = False
-    """Whether equal digests are not enough for a match: some values travel beside the digest."""
     shown_key: Callable[[bytes], list[Any]] = _as_it_is
 
 
@@ -61,6 +59,11 @@ class Paired:
     """Whether the digests are equal."""
     outcome: str
     findings: tuple[Finding, ...]
+
+    @property
+    def differs_beside(self) -> bool:
+        """Tell whether values under a tolerance differ."""
+        return self.expected.beside != self.actual.beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,8 @@ def _decide_pairs(terms: JudgeTerms, books: Books, row: KeyRow, pairing: Pairing
     )
     unequal = INDETERMINATE if near else MISMATCH
     for expected, actual in pairing.equal:
-        findings = differ(expected, actual) if terms.tolerant else ()
+        # What a tolerance covers is not in the digest; it travels beside it.
+        findings = differ(expected, actual) if expected.beside != actual.beside else ()
         pairs.append(Paired(expected, actual, True, unequal if findings else MATCH, findings))
     for expected, actual in pairing.unequal:
         findings = differ(expected, actual)

@@ -301,10 +301,11 @@ class Judge:
         self._publisher.publish(key, row, decision)
 
     def _is_plain_match(self, row: KeyRow) -> bool:
+        expected, actual = row.expected[0], row.actual[0]
         return (
-            row.expected[0].digest == row.actual[0].digest
+            expected.digest == actual.digest
+            and expected.beside == actual.beside
             and not row.published
-            and not self.terms.tolerant
             and not self.terms.matches
         )
 
@@ -358,14 +359,18 @@ class Judge:
                     if record.closed_at == OPEN and self._is_closed(side, record):
                         record.closed_at = self.books.at
                         self._touched[key] = None
-        # What travels beside a digest is compared inside the whole message, each time the key is decided: one payload of
-        # an equal pair, which is that of the other too, stays.
-        one_stays = self.terms.tolerant and any(record.beside for record in row.expected + row.actual)
+        # A pair that differs beside its digest is compared inside the whole message, each time the key is decided: one
+        # payload of that digest stays.
+        needed = {pair.expected.digest for pair in decision.pairs if pair.equal and pair.differs_beside}
         for side in (LEGACY, REBUILT):
             for record in row.of(side):
-                if record.position in equal and record.stored and not (one_stays and side == LEGACY):
-                    self._rows.drop_payload(side, record.position)
-                    record.stored = False
+                if record.position not in equal or not record.stored:
+                    continue
+                if record.digest in needed:
+                    needed.discard(record.digest)
+                    continue
+                self._rows.drop_payload(side, record.position)
+                record.stored = False
 
     def _payload(self, row: KeyRow, side: int, record: Rec) -> bytes:
         """Return a record's payload; that of a record of equal digest is the same, whichever side it is of."""

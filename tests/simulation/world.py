@@ -79,7 +79,6 @@ class World:
             unique=plan.unique,
             matches=plan.matches,
             diff=self.setting.rules.diff,
-            tolerant=plan.tolerant,
             shown_key=shown_key,
         )
         self.hosts = [
