@@ -13,6 +13,7 @@ SHELL := /bin/bash
 .PHONY: help setup test lint demo bench acceptance simulate clean
 
 SEEDS ?= 500
+SEED ?=
 KEEP ?=
 PAIRS ?= 300000
 
@@ -77,7 +78,7 @@ acceptance: setup
 	@$(BIN)/python -m cutover_app.lab.run --pairs $(PAIRS)
 
 simulate: setup
-	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 clean:
 	rm -rf $(VENV) .lab build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
