@@ -8,6 +8,7 @@ from typing import Final
 
 import faust
 from faust.cli.base import cli
+from mode.loop import use as use_loop
 
 from cutover_app import __version__
 from cutover_app.commands import COMMANDS
@@ -33,8 +34,10 @@ def main() -> None:
         return
     cli.help = HELP
     if _needs_app(arguments):
-        loop = ["--loop", "uvloop"] if "worker" in arguments and not {"-L", "--loop"} & set(arguments) else []
-        arguments = ["-A", APP, *loop, *arguments]
+        if "worker" in arguments and not {"-L", "--loop"} & set(arguments):
+            # Faust looks for its option when it is imported, which has happened.
+            use_loop("uvloop")
+        arguments = ["-A", APP, *arguments]
     sys.argv[1:] = arguments[:2] if arguments[:1] == ["-A"] else []
     guarded(lambda: cli.main(arguments, prog_name="cutover"))
 
