@@ -9,6 +9,8 @@ of white space alone are no records, because many programs end a file with one; 
 said by an envelope. Skipped lines are counted.
 """
 
+import codecs
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +103,8 @@ class LineFile:
         for line in lines:
             self.lines += 1
             content = line.rstrip(b"\r\n")
+            if self.lines == 1:
+                content = content.removeprefix(codecs.BOM_UTF8)  # an editor's mark, no part of a message
             if not content or content.isspace():
                 self.blank += 1
                 continue
@@ -114,6 +118,8 @@ class LineFile:
     @contextmanager
     def _open(self) -> Iterator[IO[bytes]]:
         if self.name == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise OSError(errno.EBADF, "closed", self.shown_name)
             yield sys.stdin.buffer
         else:
             with Path(self.name).open("rb") as stream:

@@ -307,7 +307,7 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
         build = compiler.fields(contract.rebuild, ())
         return lambda message: [build(message, message)], b""
     file = contract.file
-    function, source = load_hook(contract.rebuild.python, contract.folder, file)
+    function, source = load_hook(contract.rebuild.python, contract.folder, file, contract.rebuild_line)
     read = reader(strict=strict)
     return lambda message: call_hook(function, read, message), source
 

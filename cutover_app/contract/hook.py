@@ -31,7 +31,7 @@ class HookError(ValueError):
     """What a hook did with a record; the text has no value of it."""
 
 
-def load_hook(spec: str, folder: Path, file: str) -> tuple[Callable[[Message], Any], bytes]:
+def load_hook(spec: str, folder: Path, file: str, line: int) -> tuple[Callable[[Message], Any], bytes]:
     """Return the function `module:function` and the source of its module; raises `ContractError`."""
     name, _, attribute = spec.partition(":")
     place = str(folder.resolve())
@@ -39,7 +39,7 @@ def load_hook(spec: str, folder: Path, file: str) -> tuple[Callable[[Message], A
         sys.path.insert(0, place)
 
     def wrong(text: str) -> ContractError:
-        return ContractError(Problem(file, 0, "rebuild.python", text))
+        return ContractError(Problem(file, line, "rebuild.python", text))
 
     try:
         module = importlib.import_module(name)
@@ -51,11 +51,23 @@ def load_hook(spec: str, folder: Path, file: str) -> tuple[Callable[[Message], A
         raise wrong(f"no function {attribute} in module {name}")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise wrong(f"{spec} is async or a generator; expected a plain function that returns")
+    if not _takes_one(function):
+        raise wrong(f"{spec} cannot be called with one argument, the legacy message")
     try:
         source = Path(inspect.getfile(module)).read_bytes()
     except (OSError, TypeError):
         raise wrong(f"module {name} has no source file, so a change of it would not be seen") from None
     return function, source
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind({})
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and does not say what it takes
+        return True
+    return True
 
 
 def call_hook(

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,16 @@ from cutover_app.contract.yaml_file import Place, YamlFile, dotted, read_yaml
 FILE_ENV: Final = "CUTOVER_CONTRACT"
 FILE_DEFAULT: Final = "cutover.yaml"
 BROKER_ENV: Final = "CUTOVER_BROKER"
+
+_PATTERNS: Final = {
+    "contract": "expected at most 64 letters, digits and . _ - that begin with a letter or digit",
+    "run": "expected at most 64 letters, digits and . _ - that begin with a letter or digit",
+    "topic": "expected letters, digits and . _ -",
+    "python": "expected module:function",
+    "until": "expected a day like 2027-01-31",
+}
+_DICTIONARY: Final = re.compile(r"a valid dictionary(?: or instance of \w+)?")
+_TOO_SHORT: Final = re.compile(r"^\w+ should have at least (\d+ items?) after validation, not \d+")
 
 _FOUND_CHARS_MAX: Final = 60
 
@@ -54,21 +65,24 @@ def parse_contract(text: str, name: str = FILE_DEFAULT, environ: Mapping[str, st
     try:
         contract = Contract.model_validate(settings)
     except ValidationError as error:
-        found = {_problem(each, file): None for each in error.errors()}
+        found = {_problem(each, file, environ): None for each in error.errors()}
         raise ContractError(*sorted(found, key=lambda each: each.line)) from None
     unsupported = list(_unsupported(contract, file))
     if unsupported:
         raise ContractError(*unsupported)
     contract._file = name  # noqa: SLF001 - the loader fills it in
+    contract._rebuild_line = file.line(("rebuild", "python"))  # noqa: SLF001 - the loader fills it in
     return contract
 
 
-def _problem(error: ErrorDetails, file: YamlFile) -> Problem:
+def _problem(error: ErrorDetails, file: YamlFile, environ: Mapping[str, str]) -> Problem:
     # Names in angle brackets are ours, for the alternatives of `rebuild`: the file has no such level.
     place: Place = tuple(step for step in error["loc"] if not (isinstance(step, str) and step.startswith("<")))
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, SettingError):
         place = (*place, *cause.place)
+    if place == ("broker",) and environ.get(BROKER_ENV):
+        return Problem(BROKER_ENV, 0, "", _text(error, place))
     place = _as_written(place, file)
     return Problem(file.name, file.line(place), dotted(place), _text(error, place))
 
@@ -90,7 +104,12 @@ def _text(error: ErrorDetails, place: Place) -> str:
         return message.removeprefix("Value error, ")
     if kind == "string_pattern_mismatch" and place == ("broker",):
         return "expected kafka://host:port, without a user or password"
-    text = message.replace("Input should be ", "expected ").replace("Input should ", "expected to ")
+    if kind == "string_pattern_mismatch" and place[-1] in _PATTERNS:
+        text = _PATTERNS[str(place[-1])]
+    else:
+        text = message.replace("Input should be ", "expected ").replace("Input should ", "expected to ")
+        text = _DICTIONARY.sub("a mapping", text).replace("a valid ", "a ")
+        text = _TOO_SHORT.sub(r"expected at least \1", text)
     return f"{text}, found {_found(error['input'])}"
 
 

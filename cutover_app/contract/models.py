@@ -4,6 +4,8 @@ Fields hold what was written, checked for itself and against its neighbours. Set
 version cannot honour yet are read, and refused by `load.py`, so that nobody believes in them.
 """
 
+import re
+from datetime import date
 from decimal import Decimal
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -35,6 +37,8 @@ from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+
+_ADDRESS = re.compile(r"(?:kafka://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 
 EDGE_MIN = parse_duration("5m")
 
@@ -147,6 +151,15 @@ class Ignore(Model):
     path: PathText
     reason: str = Field(min_length=1)
     until: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+
+    @field_validator("until")
+    @classmethod
+    def _a_day(cls, until: str | None) -> str | None:
+        try:
+            date.fromisoformat(until or "2000-01-01")
+        except ValueError:
+            raise ValueError("expected a day that exists, like 2027-01-31") from None
+        return until
 
 
 class Tolerance(Model):
@@ -282,11 +295,26 @@ class Contract(Model):
 
     _folder: FilePath = PrivateAttr(default=FilePath())
     _file: str = PrivateAttr(default="contract")
+    _rebuild_line: int = PrivateAttr(default=0)
+
+    @field_validator("broker")
+    @classmethod
+    def _addresses(cls, broker: str) -> str:
+        for part in re.split("[;,]", broker):
+            address = _ADDRESS.fullmatch(part.strip())
+            if address is None or not 0 < int(address[1] or 1) < 1 << 16:
+                raise ValueError("expected kafka://host:port, several separated by `;`")
+        return broker
 
     @property
     def file(self) -> str:
         """What errors call the file."""
         return self._file
+
+    @property
+    def rebuild_line(self) -> int:
+        """The line of `rebuild`, for what is found out about a Python function later; 0 if not known."""
+        return self._rebuild_line
 
     @property
     def folder(self) -> FilePath:
@@ -321,6 +349,8 @@ class Contract(Model):
     def _fit_together(self) -> "Contract":
         if self.legacy.topic == self.rebuilt.topic and self.legacy.broker is None:
             raise SettingError("the same topic as legacy.topic", "rebuilt", "topic")
+        if self.verdicts.topic in {self.legacy.topic, self.rebuilt.topic}:
+            raise SettingError("a topic that is verified: expected one for verdicts alone", "verdicts", "topic")
         self._compare_paths()
         self._keys_are_made()
         self._lookups_exist()

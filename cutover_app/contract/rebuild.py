@@ -74,7 +74,9 @@ class Compiler:
             if name is not None and len(steps) == 1 and not nullable:
                 read = _with_step(name, steps[0], hidden=hidden)
             else:
-                read = _with_steps(read, steps, nullable=nullable, hidden=hidden)
+                # Null goes past the steps for texts, to the table that has an entry for it.
+                of_null = steps[len(_text_steps(rule)) :] if nullable else []
+                read = _with_steps(read, steps, of_null, hidden=hidden)
         if rule.has_default:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
@@ -122,13 +124,7 @@ class Compiler:
         return self.lookups[rule.lookup] if rule.lookup is not None else {}
 
     def _steps(self, rule: FieldRule) -> list[Step]:
-        steps: list[Step] = []
-        if rule.trim:
-            steps.append(_on_text(str.strip))
-        if rule.replace:
-            steps.append(_on_text(_replacing(rule.replace)))
-        if rule.upper or rule.lower:
-            steps.append(_on_text(str.upper if rule.upper else str.lower))
+        steps = _text_steps(rule)
         if table := self._table(rule):
             steps.append(self._mapped(rule, table))
         if rule.as_ is not None:
@@ -272,19 +268,18 @@ def _with_step(name: str, step: Step, *, hidden: bool) -> Read:
     return stepped
 
 
-def _with_steps(read: Read, steps: list[Step], *, nullable: bool, hidden: bool) -> Read:
-    first, *more = steps
+def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: bool) -> Read:
+    """Take a value through `steps`, a null through `of_null`; a null that a step makes stays."""
 
     def stepped(item: Value, message: Message) -> Value:
         value = original = read(item, message)
-        if value is ABSENT or (value is None and not nullable) or type(value) is Hole:
+        if value is ABSENT or type(value) is Hole:
             return value
         try:
-            value = first(value)
-            for step in more:
+            for step in of_null if value is None else steps:
+                value = step(value)
                 if value is None:
                     return None
-                value = step(value)
         except CastError as error:
             return _hole(error, original, hidden=hidden)
         return value
@@ -320,6 +315,17 @@ def _concat(parts: list[Read], sep: str) -> Read:
         return sep.join(texts)
 
     return read
+
+
+def _text_steps(rule: FieldRule) -> list[Step]:
+    steps: list[Step] = []
+    if rule.trim:
+        steps.append(_on_text(str.strip))
+    if rule.replace:
+        steps.append(_on_text(_replacing(rule.replace)))
+    if rule.upper or rule.lower:
+        steps.append(_on_text(str.upper if rule.upper else str.lower))
+    return steps
 
 
 def _on_text(change: Callable[[str], str]) -> Step:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+DURATION_MAX: Final = 3650 * _MS["d"]
 _BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _WRITTEN: Final = re.compile(r"(\d{1,12})\s*([A-Za-z]+)")
 
@@ -24,7 +25,10 @@ def parse_duration(value: Any) -> int:
     """Return milliseconds; `500ms`, `30s`, `5m`, `6h`, `2d`."""
     if type(value) is int and value:
         raise ValueError("expected a unit (ms, s, m, h, d) such as 30s")
-    return _amount(value, _MS, "30s")
+    duration = _amount(value, _MS, "30s")
+    if duration > DURATION_MAX:
+        raise ValueError(f"expected at most {show_duration(DURATION_MAX)}")
+    return duration
 
 
 def parse_size(value: Any) -> int:

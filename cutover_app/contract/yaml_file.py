@@ -20,12 +20,18 @@ Place = tuple[str | int, ...]
 
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
 _BOOLEAN: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,4299})")
 _DECIMAL: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
+MERGE: Final = "tag:yaml.org,2002:merge"
+
+SURROGATE: Final = "half of a surrogate pair, which no message can have"
+
+VALUES_MAX: Final = 1_000_000
+"""Values of a file, with each alias taken for what it stands for; a few lines of aliases can mean billions."""
+
 _TAGS: Final = {
-    f"tag:yaml.org,2002:{name}"
-    for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp", "merge", "value")
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp", "value")
 }
 
 
@@ -55,10 +61,15 @@ def read_yaml(text: str, name: str) -> YamlFile:
         raise ContractError(Problem(name, mark.line + 1 if mark else 0, "", problem)) from None
     except yaml.YAMLError as error:
         raise ContractError(Problem(name, 0, "", f"not YAML: {error}".splitlines()[0])) from None
+    except RecursionError:
+        raise ContractError(Problem(name, 0, "", "nested too deep")) from None
     if node is None:
         raise ContractError(Problem(name, 0, "", "the file is empty"))
     problems: list[Problem] = []
-    file.value = _Reader(file, problems).value(node, ())
+    try:
+        file.value = _Reader(file, problems).value(node, ())
+    except RecursionError:
+        raise ContractError(Problem(name, 0, "", "nested too deep")) from None
     if problems:
         raise ContractError(*problems)
     return file
@@ -69,6 +80,7 @@ class _Reader:
         self.file = file
         self.problems = problems
         self.open: set[int] = set()
+        self.values = 0
 
     def problem(self, node: yaml.Node, place: Place, text: str) -> None:
         line = node.start_mark.line + 1
@@ -79,7 +91,12 @@ class _Reader:
         if node.tag not in _TAGS:
             self.problem(node, place, f"expected a plain value, found the tag {node.tag}")
             return None
+        self.values += 1
+        if self.values > VALUES_MAX:
+            raise ContractError(Problem(self.file.name, 0, dotted(place), f"more than {VALUES_MAX:,} values"))
         if isinstance(node, yaml.ScalarNode):
+            if _has_surrogate(node):
+                self.problem(node, place, SURROGATE)
             return _scalar(node)
         if id(node) in self.open:
             self.problem(node, place, "an anchor that contains itself")
@@ -99,6 +116,10 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.problem(key_node, place, "expected a text as key, found a list or mapping")
                 continue
+            if key_node.tag == MERGE or _has_surrogate(key_node):
+                text = "`<<` merges nothing here: write the entries out" if key_node.tag == MERGE else SURROGATE
+                self.problem(key_node, place, text)
+                continue
             key = _scalar(key_node)
             here = (*place, key if type(key) is int else key_node.value)
             if key in found:
@@ -107,6 +128,10 @@ class _Reader:
             self.file.lines[here] = key_node.start_mark.line + 1
             found[key] = self.value(value_node, here)
         return found
+
+
+def _has_surrogate(node: yaml.ScalarNode) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in str(node.value))
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:

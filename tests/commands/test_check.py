@@ -155,6 +155,15 @@ def test_standard_input_is_a_file(cutover: Runner, files: Any, monkeypatch: pyte
     assert cutover("check", "--legacy", "-", "--rebuilt", "-").code == 2
 
 
+def test_a_closed_standard_input_is_one_line(cutover: Runner, files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a standard input, `-` is a file that cannot be read."""
+    arguments = files([legacy(1)], [])
+    arguments[-1] = "-"
+    monkeypatch.setattr(sys, "stdin", None)
+    result = cutover(*arguments)
+    assert (result.code, result.err) == (4, "cutover: standard input: closed\n")
+
+
 def test_what_cannot_be_used_is_one_line(cutover: Runner, files: Any, tmp_path: Path) -> None:
     """A missing file, a missing contract and a bad one are exit 2, without a traceback."""
     arguments = files([], [])

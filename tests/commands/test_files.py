@@ -56,6 +56,14 @@ def test_damaged_lines_are_values_too(data: bytes) -> None:
     assert parse_line(data, "f", 1).value == data
 
 
+def test_the_mark_of_an_editor_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    """A byte order mark at the beginning of a file is dropped; anywhere else it is what the producer wrote."""
+    path = tmp_path / "orders.ndjson"
+    path.write_bytes(b'\xef\xbb\xbf{"a":1}\n\xef\xbb\xbf{"a":2}\n')
+    (records,) = LineFile(str(path)).chunks()
+    assert [record.value for record in records] == [b'{"a":1}', b'\xef\xbb\xbf{"a":2}']
+
+
 def test_blank_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     """Lines of white space are no records but keep their numbers; either kind of line end will do."""
     path = tmp_path / "orders.ndjson"

@@ -405,6 +405,7 @@ def test_the_hook_is_part_of_the_rules(tmp_path: Path) -> None:
         ("hook_syntax", "def :\n", "module hook_syntax cannot be imported: SyntaxError"),
         ("hook_nothing", "x = 1\n", "no function rebuild in module hook_nothing"),
         ("hook_value", "rebuild = 5\n", "no function rebuild in module hook_value"),
+        ("hook_two", "def rebuild(a, b): ...\n", "hook_two:rebuild cannot be called with one argument"),
         ("hook_async", "async def rebuild(r): ...\n", "hook_async:rebuild is async"),
         ("hook_yields", "def rebuild(r):\n    yield r\n", "hook_yields:rebuild is async or a gen"),
     ],

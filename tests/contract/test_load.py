@@ -93,10 +93,22 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
             "cutover.yaml:10: compare.ignore[0].path: a part of match.key",
         ),
         ("internal: {min_insync: 2}\n", "cutover.yaml:8: internal.min_insync: expected at most"),
-        ("run: a b\n", "cutover.yaml:8: run: String should match pattern"),
+        ("run: a b\n", "cutover.yaml:8: run: expected at most 64 letters"),
         ("run: r1\nrun: r2\n", "cutover.yaml:9: run: this key occurs twice"),
         ("run: !!python/object:os.system {}\n", "cutover.yaml:8: run: expected a plain value"),
         ("run: [\n", "cutover.yaml:9: not YAML:"),
+        ("timing:\n", "cutover.yaml:8: timing: expected a mapping, found null"),
+        ("sensitive: a\n", "cutover.yaml:8: sensitive: expected a list, found a"),
+        ("timing: {remember: 999999999999d}\n", "cutover.yaml:8: timing.remember: expected at most 3650d"),
+        ("lookups:\n  a: &a {A: b}\n  b: {<<: *a}\n", "cutover.yaml:10: lookups.b: `<<` merges nothing here"),
+        ('lookups: {a: {A: "\\ud800"}}\n', "cutover.yaml:8: lookups.a.A: half of a surrogate pair"),
+        ('lookups: {a: {"\\ud800": b}}\n', "cutover.yaml:8: lookups.a: half of a surrogate pair"),
+        ("verdicts: {topic: orders.v2}\n", "cutover.yaml:8: verdicts.topic: a topic that is verified"),
+        ("verdicts: {topic: shop.orders}\n", "cutover.yaml:8: verdicts.topic: a topic that is verified"),
+        (
+            "compare: {ignore: [{path: x, reason: y, until: 2027-02-31}]}\n",
+            "cutover.yaml:8: compare.ignore[0].until: expected a day that exists",
+        ),
     ],
 )
 def test_errors_have_line_setting_and_what_was_expected(rest: str, said: str) -> None:
@@ -142,7 +154,7 @@ def test_errors_have_line_setting_and_what_was_expected(rest: str, said: str) ->
         ),
         ("id: x\n  'a[0]': y", "cutover.yaml:9: rebuild.a[0]: a target is made of field names"),
         ("other: x", "cutover.yaml:6: match.key: nothing in rebuild makes $.id"),
-        ("python: nonsense", "cutover.yaml:8: rebuild.python: String should match pattern"),
+        ("python: nonsense", "cutover.yaml:8: rebuild.python: expected module:function, found nonsense"),
     ],
 )
 def test_bad_rebuild_rules(rules: str, said: str) -> None:
@@ -189,6 +201,37 @@ def test_several_problems_are_listed_at_once() -> None:
     with pytest.raises(ContractError) as caught:
         parse_contract(text, "f", {})
     assert [each.line for each in caught.value.problems] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "broker", ["kafka://b:x", "kafka://b:99999", "kafka://b:0", "kafka://a:1;b:1:2", "kafka://a b"]
+)
+def test_an_address_that_cannot_be_one(broker: str) -> None:
+    """A bad port is found when the contract is read, wherever the address comes from."""
+    text = HEAD + MATCH + REBUILD
+    assert "cutover.yaml:3: broker: expected kafka://host:port" in problem(
+        text.replace("kafka://localhost:9092", broker)
+    )
+    with pytest.raises(ContractError) as caught:
+        parse_contract(text, "cutover.yaml", {"CUTOVER_BROKER": broker})
+    assert str(caught.value).startswith("CUTOVER_BROKER: expected kafka://host:port")
+
+
+@pytest.mark.parametrize(
+    "broker", ["kafka://a", "kafka://a:1;kafka://b.c-d_e:65535", "kafka://[::1]:9092", "kafka://a,b:2"]
+)
+def test_addresses_of_every_form(broker: str) -> None:
+    """Several brokers, no port, and addresses of IPv6 will do."""
+    assert contract(REBUILD, head=(HEAD + MATCH).replace("kafka://localhost:9092", f'"{broker}"')).broker == broker
+
+
+def test_few_lines_that_mean_billions() -> None:
+    """Aliases of aliases and deep nesting are refused before they take the memory."""
+    aliases = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    for one, two in zip("abcdefgh", "bcdefghi", strict=True):
+        aliases += f"{two}: &{two} [{', '.join(['*' + one] * 10)}]\n"
+    assert "more than 1,000,000 values" in problem(aliases)
+    assert "nested too deep" in problem("a: " + "[" * 5000 + "]" * 5000)
 
 
 def test_a_password_in_the_broker_is_not_repeated() -> None:
