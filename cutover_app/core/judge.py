@@ -245,7 +245,7 @@ class Judge:
             rows.close_next(side, head.position)
             row = rows.load(head.key)
             for record in row.of(side) if row is not None else ():
-                if record.position == head.position and record.stored:
+                if record.position == head.position and record.stored and record.closed_at == OPEN:
                     record.closed_at = offset
                     self._touched[head.key] = None
 

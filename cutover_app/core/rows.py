@@ -16,6 +16,7 @@ C. Between `changes` and `committed` nothing is read or written.
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from cutover_app.core.books import BOOKS_KEY, Books
@@ -24,6 +25,7 @@ from cutover_app.core.state import (
     BucketRow,
     FamilyRow,
     KeyRow,
+    PendingHead,
     PendingRow,
     bucket_key,
     decode_row,
@@ -66,6 +68,18 @@ class Waiting(NamedTuple):
     key: bytes
 
 
+@dataclass(slots=True)
+class _Queue:
+    """What is to be closed of one side: committed rows scanned already, rows in memory, rows that came back."""
+
+    next_scan: int
+    """Committed rows below this position are in `heads`, in `restored`, or gone."""
+    heads: deque[Waiting] = field(default_factory=deque)
+    tail: deque[int] = field(default_factory=deque)
+    restored: list[Waiting] = field(default_factory=list)
+    exhausted: bool = False
+
+
 class Rows:
     """All rows of one intake partition except the books."""
 
@@ -79,10 +93,7 @@ class Rows:
         self._fresh: list[bytes] = []
         self._payloads: dict[int, tuple[int, PendingRow]] = {}
         self._unwanted: set[bytes] = set()
-        self._tails: tuple[deque[int], deque[int]] = (deque(), deque())
-        self._heads: tuple[deque[Waiting], deque[Waiting]] = (deque(), deque())
-        self._scanned: list[bool] = [False, False]
-        self._restored: tuple[list[Waiting], list[Waiting]] = ([], [])
+        self._queues = tuple(_Queue(next_scan=position + 1) for position in books.closed_to)
         self._committed_to = _last_position(books)
         self._bucket: tuple[int, BucketRow] | None = None
         self._buckets: dict[bytes, bytes | None] = {}
@@ -144,14 +155,14 @@ class Rows:
     def add_payload(self, side: int, position: int, row: PendingRow) -> None:
         """Keep the payload of a record that has just arrived, at the end of its side's queue."""
         self._payloads[position] = (side, row)
-        self._tails[side].append(position)
+        self._queues[side].tail.append(position)
 
     def restore_payload(self, side: int, position: int, row: PendingRow) -> None:
         """Keep a payload again whose record lost its equal partner; its place in the queue is that of its arrival."""
         self._payloads[position] = (side, row)
         self._unwanted.discard(pending_key(side, position))
         if position > self._books.closed_to[side]:
-            insort(self._restored[side], Waiting(position, row.judge_ms, row.key))
+            insort(self._queues[side].restored, Waiting(position, row.judge_ms, row.key))
 
     def drop_payload(self, side: int, position: int) -> None:
         """Drop a payload that nothing will ask for again."""
@@ -168,17 +179,17 @@ class Rows:
 
     def waiting(self, side: int) -> Waiting | None:
         """Return the next record of a side to be closed, None when there is none (invariant B)."""
-        heads = self._heads[side]
-        if not heads and not self._scanned[side]:
-            self._scan(side)
-        tail = self._tails[side]
+        queue = self._queues[side]
+        if not queue.heads and not queue.exhausted:
+            self._scan(side, queue)
+        tail = queue.tail
         while tail and tail[0] not in self._payloads:
             tail.popleft()
-        head = heads[0] if heads else None
+        head = queue.heads[0] if queue.heads else None
         if head is None and tail:
             row = self._payloads[tail[0]][1]
             head = Waiting(tail[0], row.judge_ms, row.key)
-        restored = self._restored[side]
+        restored = queue.restored
         if restored and (head is None or restored[0].position < head.position):
             return restored[0]
         return head
@@ -186,23 +197,24 @@ class Rows:
     def close_next(self, side: int, position: int) -> None:
         """Move a side's queue past `position`, its head."""
         self._books.closed_to[side] = max(position, self._books.closed_to[side])
-        for queue in (self._heads[side], self._restored[side]):
-            if queue and queue[0].position == position:
-                del queue[0]
-        tail = self._tails[side]
-        if tail and tail[0] == position:
-            tail.popleft()
+        queue = self._queues[side]
+        if queue.heads and queue.heads[0].position == position:
+            queue.heads.popleft()
+        if queue.restored and queue.restored[0].position == position:
+            del queue.restored[0]
+        if queue.tail and queue.tail[0] == position:
+            queue.tail.popleft()
 
-    def _scan(self, side: int) -> None:
-        start = pending_key(side, self._books.closed_to[side] + 1)
-        found = self._store.scan(PENDING_TABLE, start, SCAN_ROWS)
-        for key, data in found:
+    def _scan(self, side: int, queue: _Queue) -> None:
+        start = pending_key(side, queue.next_scan)
+        for key, data in self._store.scan(PENDING_TABLE, start, SCAN_ROWS):
             if key[0] != side:
-                self._scanned[side] = True
-                return
-            row = decode_row(PendingRow, data)
-            self._heads[side].append(Waiting(int.from_bytes(key[1:], "big"), row.judge_ms, row.key))
-        self._scanned[side] = len(found) < SCAN_ROWS
+                break
+            row = decode_row(PendingHead, data)
+            queue.heads.append(Waiting(int.from_bytes(key[1:], "big"), row.judge_ms, row.key))
+        queue.exhausted = len(queue.heads) < SCAN_ROWS
+        # Behind the last row found nothing is left but deleted rows, which a store may take long to pass over.
+        queue.next_scan = self._committed_to + 1 if queue.exhausted else queue.heads[-1].position + 1
 
     def payload_keys(self) -> Iterator[bytes]:
         """Yield the match key of every record whose payload is kept: all that are pending or a problem."""
@@ -212,7 +224,7 @@ class Rows:
         while found := self._store.scan(PENDING_TABLE, start, SCAN_ROWS):
             for key, data in found:
                 if key not in self._unwanted:
-                    yield decode_row(PendingRow, data).key
+                    yield decode_row(PendingHead, data).key
             start = found[-1][0] + b"\x00"
 
     # -- the queue of what is to be forgotten --------------------------------------------------------------------------
@@ -296,11 +308,9 @@ class Rows:
         self._buckets.clear()
         self._payloads.clear()
         self._committed_to = _last_position(self._books)
-        for side in (0, 1):
-            self._tails[side].clear()
-            self._heads[side].clear()
-            self._restored[side].clear()
-            self._scanned[side] = False
+        for queue in self._queues:
+            queue.tail.clear()
+            queue.exhausted = False
 
 
 def _last_position(books: Books) -> int:

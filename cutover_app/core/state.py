@@ -88,6 +88,13 @@ class PendingRow(msgspec.Struct, array_like=True, gc=False):
     payload: bytes
 
 
+class PendingHead(msgspec.Struct, array_like=True, gc=False):
+    """The beginning of a pending row: all that the queue needs."""
+
+    key: bytes
+    judge_ms: int
+
+
 class BucketRow(msgspec.Struct, array_like=True):
     """Match keys first seen by this judge time."""
 
