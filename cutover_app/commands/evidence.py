@@ -70,8 +70,11 @@ class _Reader:
             self.families[place] = decode_row(FamilyRow, record.value)
 
 
-async def gather(contract: Contract) -> Evidence:
-    """Read the evidence of a contract's run; raises `KafkaUnavailable`, and `RowError` for rows of another version."""
+async def gather(contract: Contract, rules: str = "") -> Evidence:
+    """Read the evidence of a contract's run; raises `KafkaUnavailable`, and `RowError` for rows of another version.
+
+    `rules` is the hash of the contract in hand; empty where it is not known.
+    """
     broker = broker_of(contract)
     reader = _Reader(contract)
     sources = (contract.legacy.topic, contract.rebuilt.topic)
@@ -90,7 +93,7 @@ async def gather(contract: Contract) -> Evidence:
         verdicts=reader.verdicts,
         unread=(unread[LEGACY], unread[REBUILT]),
         unjudged=unjudged,
-        doubts=_doubts(contract, reader, [name for name in sources if name not in topics]),
+        doubts=_doubts(contract, rules, reader, [name for name in sources if name not in topics]),
     )
 
 
@@ -113,13 +116,15 @@ async def _unjudged(cluster: Cluster, intake: Topic | None, books: dict[int, Boo
     return sum(max(0, end - judged.get(number, starts.get(number, 0))) for number, end in ends.items())
 
 
-def _doubts(contract: Contract, reader: _Reader, absent: list[str]) -> list[str]:
+def _doubts(contract: Contract, rules: str, reader: _Reader, absent: list[str]) -> list[str]:
     doubts = [f"topic {name} does not exist" for name in absent]
     if reader.strange:
         doubts.append(
             f"{reader.strange:,} records of {contract.verdicts.topic} are no verdicts of the version that this reads"
         )
-    rules = {each.rules for each in reader.books.values()}
-    if len(rules) > 1:
-        doubts.append(f"intake partitions were judged under {len(rules)} different contracts: name another `run`")
+    judged = {each.rules for each in reader.books.values()}
+    if len(judged) > 1:
+        doubts.append(f"intake partitions were judged under {len(judged)} different contracts: name another `run`")
+    elif judged and rules and judged != {rules}:
+        doubts.append("this run was judged under another contract than this one: a changed contract needs a new `run`")
     return doubts

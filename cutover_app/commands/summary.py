@@ -200,6 +200,8 @@ def _doubts_about_verdicts(evidence: Evidence, families: list[Family]) -> list[s
 
 def _doubts_about_books(evidence: Evidence, sides: list[Side]) -> list[str]:
     absent = [number for number in range(evidence.partitions) if number not in evidence.books]
+    if len(absent) == evidence.partitions and evidence.unjudged:
+        return ["nothing has been judged yet: no messages, or a worker that has just begun"]
     if len(absent) == evidence.partitions:
         return ["there is no state of this run: start a worker, or look at `run` in the contract"]
     doubts = []

@@ -228,6 +228,15 @@ def test_report_reads_what_checkpoints_wrote(planned: Run) -> None:
     assert [side["unread"] for side in report["sides"]] == [0, 0]
 
 
+def test_report_doubts_what_another_contract_has_judged(planned: Run) -> None:
+    """What was found under other rules says nothing about the contract in hand, unless it is a problem."""
+    asyncio.run(planned.checkpoint([legacy(1)], [rebuilt(1)]))
+    planned.file.write_text(planned.file.read_text() + "limits: {record: 7MiB}\n")
+    report = planned.report()
+    assert (report["exit"], report["pairs"]) == (3, 1)
+    assert "judged under another contract" in report["reasons"][0]
+
+
 def test_report_leaves_open_transactions_alone(planned: Run) -> None:
     """A checkpoint that is not committed is not evidence, and does not keep the report waiting."""
 

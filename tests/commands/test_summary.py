@@ -79,6 +79,7 @@ TRUTH: list[tuple[str, Evidence, str, str]] = [
     ("C2 each outcome", evidence(books(), said=fold(verdict(1, "undecodable"))), "problems", "1 undecodable"),
     ("C2 outranks doubt", evidence(books(), said=fold(verdict(1)), partitions=2), "problems", "1 mismatch"),
     ("C3 no state", evidence(), "cannot tell", "no state of this run"),
+    ("C3 barriers alone", evidence(unjudged=9), "cannot tell", "nothing has been judged yet"),
     ("C3 a part of it", evidence(books(0), books(2), partitions=3), "cannot tell", "intake partitions 1 yet"),
     ("C4 imbalance", evidence(unbalanced()), "cannot tell", "do not balance"),
     ("C4 a quarantined problem", evidence(unbalanced(), said=fold(verdict(1))), "cannot tell", "do not balance"),
