@@ -73,6 +73,6 @@ def guarded(work: Callable[[], int]) -> int:
         sys.stderr.close()
         return FAILED
     except OSError as error:
-        fail(FAILED, f"{error.filename or 'cannot be read'}: {error.strerror or error}")
+        fail(FAILED, f"{error.filename or 'input or output failed'}: {error.strerror or error}")
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -4,6 +4,7 @@
 """
 
 import sys
+from io import TextIOWrapper
 from typing import Final
 
 import faust
@@ -28,6 +29,9 @@ def main() -> None:
     Faust looks for the application in `sys.argv` itself, by the beginnings of words: it would take `--apply` for
     `--app`. So there it finds the application, or nothing.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to stop
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         print(f"cutover {__version__} (Faust {faust.__version__})")

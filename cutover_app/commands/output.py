@@ -69,6 +69,11 @@ def shown(value: Any) -> str:
 
 
 def write_json(value: Any, stream: Any = None) -> None:
-    """Write one JSON document."""
+    """Write one JSON document: in UTF-8, as JSON is, whatever the terminal's encoding."""
     file = stream if stream is not None else sys.stdout
-    file.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    document = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    if (buffer := getattr(file, "buffer", None)) is None:
+        file.write(document.decode())
+        return
+    file.flush()
+    buffer.write(document)

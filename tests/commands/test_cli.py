@@ -9,7 +9,7 @@ from faust.cli.base import cli as faust_cli
 
 from cutover_app.commands import COMMANDS
 from cutover_app.commands.cli import main
-from tests.commands.helpers import Runner, write_contract
+from tests.commands.helpers import Runner, legacy, rebuilt, write_contract, write_lines
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +32,18 @@ def test_ours_stand_beside_fausts() -> None:
     assert {"worker", "agents", "tables"} < set(faust_cli.commands)
     for command in COMMANDS:
         assert (command.__doc__ or "").splitlines()[0] == faust_cli.commands[command.__name__].help.splitlines()[0]
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_terminal_without_unicode_is_no_reason_to_stop(tmp_path: Path, form: str) -> None:
+    """Where the encoding of standard output lacks a character, tables escape it and JSON is UTF-8 all the same."""
+    contract = write_contract(tmp_path)
+    expected = write_lines(tmp_path / "legacy", legacy(1, id="é日"))
+    actual = write_lines(tmp_path / "rebuilt", rebuilt(1, order_id="é日", total=1))
+    files = ["--contract", str(contract), "--legacy", str(expected), "--rebuilt", str(actual)]
+    result = run("-m", "cutover_app", "check", *files, "--output", form, PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (1, "")
+    assert ("é日" if form == "json" else "\\xe9\\u65e5") in result.stdout
 
 
 @pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
