@@ -23,6 +23,7 @@ from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
+from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers
 from cutover_app.runtime.checkpoint import Checkpointer
@@ -41,7 +42,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     broker = Broker.parse(contract.broker)
     app = CutoverApp(app_id_of(contract), **settings(broker, datadir=datadir_of(contract)))
     _wire_judge(app, contract, compiled, broker)
-    _wire_sources(app, contract, compiled, broker)
+    _wire_sources(app, contract, compiled)
     app.partitions = Partitions(
         intake=intake_of(contract),
         tables=app.batch_tables,
@@ -79,18 +80,22 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
     app.agent(app.chunk_topic(intake_of(contract)), name=AGENTS[2])(judge)
 
 
-def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:
-    app.legacy = _forwarder(app, contract, compiled, broker, LEGACY)
-    app.rebuilt = _forwarder(app, contract, compiled, broker, REBUILT)
+def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> None:
+    alignment = Alignment()
+    app.legacy = _forwarder(app, contract, compiled, alignment, LEGACY)
+    app.rebuilt = _forwarder(app, contract, compiled, alignment, REBUILT)
     app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
     app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
 
 
-def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker, side: int) -> Forwarder:
+def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignment: Alignment, side: int) -> Forwarder:
+    broker = Broker.parse(contract.broker)
     read: Reader = compiled.rebuild if side == LEGACY else lambda record: (compiled.observe(record),)
     topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
     stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling())
-    forwarder = Forwarder(stage, read, side=side, rules=compiled.rules, partitions=contract.intake.partitions)
+    forwarder = Forwarder(
+        stage, read, alignment, side=side, rules=compiled.rules, partitions=contract.intake.partitions
+    )
     interval = contract.timing.barrier / 1000
     app.beside(Barriers(stage, EndSampler(broker), interval=interval, build=forwarder.barriers))
     return forwarder

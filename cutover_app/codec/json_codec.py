@@ -3,7 +3,6 @@
 A reason names what is wrong and where, never what a message says.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,10 +10,10 @@ import msgspec
 from cutover_app.core.canonical import (
     NESTING_MAX,
     Value,
-    quotes,
+    numbers_of,
     reader,
+    same_strings,
     too_deep,
-    unsorted_json,
 )
 
 Message = dict[str, Value]
@@ -26,21 +25,27 @@ class UndecodableError(ValueError):
     """A record that is not one message; its text is the reason."""
 
 
-def json_reader(limit: int, *, strict: bool) -> Callable[[bytes | None], Message]:
-    """Return the reader of records of at most `limit` bytes.
+class JsonReader:
+    """Reads records of at most `limit` bytes.
 
-    It cannot see fields that occur twice: whoever has written the message again, which needs to be
-    done once anyway, passes both to `refuse_repeated`.
+    Reading alone cannot see fields that occur twice: whoever has written the message again, which
+    needs to be done once anyway, passes both to `refuse_repeated` before the next record is read.
     """
-    read = reader(strict=strict)
 
-    def decode(value: bytes | None) -> Message:
+    def __init__(self, limit: int, *, strict: bool) -> None:
+        self.limit = limit
+        self._read = reader(strict=strict)
+        self._numbers = numbers_of(strict=strict)
+
+    def read(self, value: bytes | None) -> Message:
+        """Return the message in a record; raises `UndecodableError`."""
         if not value:
             raise UndecodableError("tombstone" if value is None else "empty value")
-        if len(value) > limit:
-            raise UndecodableError(f"oversized: {len(value)} bytes, limit {limit}")
+        if len(value) > self.limit:
+            raise UndecodableError(f"oversized: {len(value)} bytes, limit {self.limit}")
+        self._numbers.grown = False
         try:
-            message = read(value)
+            message = self._read(value)
         except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise UndecodableError(_reason(error)) from None
         if type(message) is not dict:
@@ -50,20 +55,17 @@ def json_reader(limit: int, *, strict: bool) -> Callable[[bytes | None], Message
             raise UndecodableError(_reason(RecursionError()))
         return message
 
-    return decode
+    def is_shortest(self, value: bytes, length: int) -> bool:
+        """Tell whether the record read last is as short as its message, written in `length` bytes.
 
+        Then no field occurs twice in it: a field that was dropped would have made it longer.
+        """
+        return len(value) == length and not self._numbers.grown
 
-def refuse_repeated(value: bytes, written: bytes) -> None:
-    """Refuse a record in which a field occurs twice; `written` is its message, written again."""
-    if quotes(value) != quotes(written):
-        raise UndecodableError("a field occurs twice in one object")
-
-
-def refuse_repeated_in(value: bytes, message: Message) -> None:
-    """Do the same for a message that has not been written yet."""
-    written = unsorted_json(message)
-    if written != value:  # most producers write as compactly as we do
-        refuse_repeated(value, written)
+    def refuse_repeated(self, value: bytes, written: bytes) -> None:
+        """Refuse a record in which a field occurs twice; `written` is its message, written again."""
+        if not self.is_shortest(value, len(written)) and not same_strings(value, written):
+            raise UndecodableError("a field occurs twice in one object")
 
 
 def _reason(error: Exception) -> str:

@@ -142,6 +142,11 @@ def _decimal(scale: int | None, rounding: str | None, *, strict: bool) -> Cast:
     read = strict_number if strict else exact_number
 
     def cast(value: Value) -> Value:
+        if scale is None and type(value) is str and _DECIMAL.fullmatch(value):
+            try:
+                return read(value)
+            except ValueError:
+                raise CastError("expected fewer digits") from None
         number = _number(value)
         if scale is not None:
             number = _scaled(number, scale, rounding)

@@ -22,21 +22,19 @@ from typing import Any, Final, Protocol
 import xxhash
 
 from cutover_app.codec.json_codec import (
+    JsonReader,
     UndecodableError,
-    json_reader,
-    refuse_repeated,
-    refuse_repeated_in,
 )
 from cutover_app.contract.errors import ComparisonError, ImpureHookError
 from cutover_app.contract.hook import HookError, call_hook, load_hook
-from cutover_app.contract.mapping import FieldRule
+from cutover_app.contract.mapping import FieldRule, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.rebuild import Compiler
 from cutover_app.core import limits
-from cutover_app.core.canonical import Value, canonical, digest, reader
+from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
 from cutover_app.core.compare import Show, differences, json_type
 from cutover_app.core.frames import MESSAGE, REBUILD_FAILED, UNDECODABLE, UNKEYED, Entry
-from cutover_app.core.paths import ITEMS, Path, parse_path, render_path
+from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path, render_path
 from cutover_app.core.rules import (
     ABSENT,
     Hole,
@@ -115,7 +113,7 @@ def compile_contract(contract: Contract, environ: Mapping[str, str] = os.environ
         rules=rules_hash(contract, source),
         tolerant=rules.tolerant,
         rebuild=_rebuilder(contract, entries, make),
-        observe=_observer(contract, entries),
+        observe=_observer(entries),
         diff=_differ(rules, show, strict=strict),
         shown_key=_key_shower(contract, rules, show),
     )
@@ -165,6 +163,34 @@ def _patterns(contract: Contract) -> Iterable[Pattern]:
         yield from _known(contract.rebuild, ())
 
 
+def _may_touch(contract: Contract) -> bool:
+    """Tell whether a rule may change what is rebuilt: a mapping says beforehand what it makes."""
+    if not isinstance(contract.rebuild, dict):
+        return True
+    compare = contract.compare
+    texts = [each.path for each in compare.ignore]
+    texts += [each.path for each in compare.tolerance]
+    texts += [each.path for each in compare.unordered]
+    targets = targets_of(contract.rebuild)
+    return any(_meet(parse_path(text), target) for text in texts for target in targets)
+
+
+def _meet(pattern: Path, target: Path) -> bool:
+    """Tell whether one of the two may lie within the other."""
+    steps = zip(pattern, target, strict=False)
+    return all(isinstance(step, Wildcard) or step == name for step, name in steps)
+
+
+def _only_ignored(contract: Contract) -> tuple[str, ...] | None:
+    """Return the fields to ignore where nothing but whole fields of the message is; None otherwise."""
+    compare = contract.compare
+    paths = [parse_path(each.path) for each in compare.ignore]
+    plain = all(len(path) == 1 and isinstance(path[0], str) for path in paths)
+    if compare.tolerance or compare.unordered or compare.unexpected == "ignore" or not plain:
+        return None
+    return tuple(str(path[0]) for path in paths)
+
+
 def _decimal(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
 
@@ -208,6 +234,10 @@ class _Entries:
 
     def __init__(self, contract: Contract, rules: Rules) -> None:
         self.rules = rules
+        self.reader = JsonReader(contract.limits.record, strict=contract.compare.numbers == "strict")
+        self.reshapes_expected = rules.reshapes and _may_touch(contract)
+        self.only_ignored = _only_ignored(contract)
+        """Fields that are taken out whole, where the contract asks for nothing else."""
         self.paths = contract.key_paths()
         only = self.paths[0] if len(self.paths) == 1 else ()
         self.name = str(only[0]) if len(only) == 1 else None
@@ -244,7 +274,7 @@ class _Entries:
         at = record.offset, index, _timestamp(record)
         try:
             key = self.key(message)
-            payload, beside = self._project(message)
+            payload, beside = self._project(message) if self.reshapes_expected else (canonical(message), b"")
         except _KeyError as error:
             return Entry(*at, error.kind, b"", b"", raw, str(error).encode(), b"")
         except TypeError:
@@ -256,14 +286,25 @@ class _Entries:
 
     def actual(self, message: Message, record: Record, value: bytes) -> Entry:
         """Return the entry of a message that was published; raises `UndecodableError`."""
-        written = canonical(message)
-        refuse_repeated(value, written)
-        key = self.key(message)
-        payload, beside = written, b""
-        if self.rules.reshapes:
-            payload, beside = self._project(message)
         at = record.offset, 0, _timestamp(record)
+        if self.only_ignored is not None:
+            ignored = {name: message.pop(name) for name in self.only_ignored if name in message}
+            payload, beside = canonical(message), b""
+            self._refuse_repeated(value, message, payload, ignored)
+            key = self.key(message)
+        else:
+            self.reader.refuse_repeated(value, canonical(message))
+            key = self.key(message)
+            payload, beside = self._project(message)
         return Entry(*at, MESSAGE, key, digest(payload), b"", payload, beside)
+
+    def _refuse_repeated(self, value: bytes, message: Message, payload: bytes, ignored: Message) -> None:
+        """Refuse a record in which a field occurs twice, without writing it whole once more."""
+        if not ignored:
+            self.reader.refuse_repeated(value, payload)
+        # Two objects become one: a pair of braces goes, a comma comes.
+        elif not message or not self.reader.is_shortest(value, len(payload) + len(canonical(ignored)) - 1):
+            self.reader.refuse_repeated(value, canonical(message | ignored))
 
     def _project(self, message: Message) -> tuple[bytes, bytes]:
         """Return payload and what travels beside it; TypeError where there is a hole."""
@@ -330,7 +371,7 @@ def raw_digest(record: Record) -> bytes:
 
 def _rebuilder(contract: Contract, entries: _Entries, make: Maker) -> Callable[[Record], list[Entry]]:
     strict = contract.compare.numbers == "strict"
-    read = json_reader(contract.limits.record, strict=strict)
+    reader = entries.reader
     when = contract.legacy.when
     wanted = None
     if when is not None:
@@ -339,8 +380,8 @@ def _rebuilder(contract: Contract, entries: _Entries, make: Maker) -> Callable[[
     def once(record: Record) -> list[Entry]:
         raw = raw_digest(record)
         try:
-            message = read(record.value)
-            refuse_repeated_in(record.value or b"", message)
+            message = reader.read(record.value)
+            reader.refuse_repeated(record.value or b"", unsorted_json(message))
         except UndecodableError as error:
             return [_rejected(record, 0, UNDECODABLE, raw, str(error))]
         if wanted is not None and not wanted(message, message):
@@ -374,8 +415,8 @@ def _rejected(record: Record, index: int, kind: int, raw: bytes, reason: str) ->
 # Observe, diff, key
 
 
-def _observer(contract: Contract, entries: _Entries) -> Callable[[Record], Entry]:
-    read = json_reader(contract.limits.record, strict=contract.compare.numbers == "strict")
+def _observer(entries: _Entries) -> Callable[[Record], Entry]:
+    read = entries.reader.read
 
     def observe(record: Record) -> Entry:
         try:

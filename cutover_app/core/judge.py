@@ -227,7 +227,7 @@ class Judge:
         self._delete_forgotten()
 
     def _touch_problems(self) -> None:
-        """Have every key recomputed that an edge may explain; one that is forgotten keeps its verdicts (invariant B)."""
+        """Have every key decided again that an edge may explain; what is forgotten keeps its verdicts."""
         for key in dict.fromkeys(self._rows.payload_keys()):
             row = self._rows.load(key)
             if row is None:

@@ -4,6 +4,7 @@ A limit that is reached is counted and shown, never silent. Settings of a contra
 largest record, for one) live in the contract; these are constants because changing one changes verdicts, and with them
 a run.
 """
+
 KEY_BYTES_MAX = 1024
 """Bytes of a match key in its canonical form; a record with a longer one is `unkeyed`."""
 

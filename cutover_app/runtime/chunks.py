@@ -25,17 +25,17 @@ class Record(Protocol):
 class Chunk:
     """Records of the positions [start, end) of one partition."""
 
-    __slots__ = ("end", "highwater", "records", "size", "start", "tp")
+    __slots__ = ("end", "readable", "records", "size", "start", "tp")
 
-    def __init__(self, tp: TP, start: int, end: int, records: Sequence[Record], *, size: int, highwater: int) -> None:
+    def __init__(self, tp: TP, start: int, end: int, records: Sequence[Record], *, size: int, readable: int) -> None:
         self.tp = tp
         self.start = start
         self.end = end
         self.records = records
         #: Bytes of the values, for back-pressure.
         self.size = size
-        #: End of the partition when this chunk was fetched.
-        self.highwater = highwater
+        #: Where reading would have ended when this chunk was fetched: the last stable offset, or -1 if not known.
+        self.readable = readable
 
     def __repr__(self) -> str:
         return f"<Chunk {self.tp.topic}[{self.tp.partition}] {self.start}..{self.end} {len(self.records)} records>"

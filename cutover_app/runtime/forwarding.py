@@ -13,6 +13,7 @@ from faust.types import TP
 from cutover_app.core.forwarding import frames, lay_out
 from cutover_app.core.frames import Barrier, Entry, Passed, Source, Vouch, encode_frame
 from cutover_app.core.sampling import Sampling
+from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.stage import SourceStage
 
@@ -23,9 +24,12 @@ Reader = Callable[[Any], Sequence[Entry]]
 class Forwarder:
     """Forwards one source topic, and builds the barriers of its side."""
 
-    def __init__(self, stage: SourceStage, read: Reader, *, side: int, rules: str, partitions: int) -> None:
+    def __init__(
+        self, stage: SourceStage, read: Reader, alignment: Alignment, *, side: int, rules: str, partitions: int
+    ) -> None:
         self.stage = stage
         self._read = read
+        self._alignment = alignment
         self._side = side
         self._rules = rules
         self._partitions = partitions
@@ -45,6 +49,7 @@ class Forwarder:
 
     async def take(self, chunk: Chunk) -> None:
         """Forward a run of source records; returns when it is on its way, not when it has arrived."""
+        self.stage.hold(self._alignment.moved(chunk))
         read = self._read
         entries: list[Entry] = []
         filtered = 0
@@ -108,6 +113,7 @@ class Forwarder:
 
     async def revoked(self) -> None:
         """Wait until everything taken is in intake."""
+        self._alignment.clear()
         await self.stage.revoked()
 
 

@@ -1,6 +1,6 @@
 """One side's reader: the source partitions of this worker, and how far they are in intake."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -55,6 +55,10 @@ class SourceStage:
         self.sampling.assign(starts)
         self._on_assigned(starts)
         self.partitions = frozenset(starts)
+
+    def hold(self, tps: Iterable[TP]) -> None:
+        """Fetch exactly these partitions no more, until the next call."""
+        self._app.chunk_consumer.hold(tps)
 
     async def revoked(self) -> None:
         """No barrier speaks for a partition that is about to be someone else's."""

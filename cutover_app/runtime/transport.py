@@ -145,7 +145,9 @@ def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
     if end == start:
         return None
     size = sum([len(record.value or b"") for record in records])
-    return Chunk(TP(tp.topic, tp.partition), start, end, records, size=size, highwater=state.highwater)
+    return Chunk(
+        TP(tp.topic, tp.partition), start, end, records, size=size, readable=-1 if state.lso is None else state.lso
+    )
 
 
 class ChunkConsumer(driver.Consumer):
