@@ -28,7 +28,7 @@ from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.datadir import datadir_of
-from cutover_app.runtime.forwarding import Forwarder, Reader
+from cutover_app.runtime.forwarding import Forwarder, reader_of
 from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
@@ -90,11 +90,15 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
 
 def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignment: Alignment, side: int) -> Forwarder:
     broker = Broker.parse(contract.broker)
-    read: Reader = compiled.rebuild if side == LEGACY else lambda record: (compiled.observe(record),)
     topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
     stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling())
     forwarder = Forwarder(
-        stage, read, alignment, side=side, rules=compiled.rules, partitions=contract.intake.partitions
+        stage,
+        reader_of(compiled, side),
+        alignment,
+        side=side,
+        rules=compiled.rules,
+        partitions=contract.intake.partitions,
     )
     interval = contract.timing.barrier / 1000
     app.beside(Barriers(stage, EndSampler(broker), interval=interval, build=forwarder.barriers))

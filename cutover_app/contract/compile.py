@@ -271,32 +271,35 @@ class _Entries:
 
     def expected(self, message: Message, record: Record, index: int, raw: bytes) -> Entry:
         """Return the entry of a message that should have been published."""
-        at = record.offset, index, _timestamp(record)
+        offset, timestamp = record.offset, _timestamp(record)
         try:
             key = self.key(message)
-            payload, beside = self._project(message) if self.reshapes_expected else (canonical(message), b"")
+            if self.reshapes_expected:
+                payload, beside = self._project(message)
+            else:
+                payload, beside = canonical(message), b""
         except _KeyError as error:
-            return Entry(*at, error.kind, b"", b"", raw, str(error).encode(), b"")
+            return Entry(offset, index, timestamp, error.kind, b"", b"", raw, str(error).encode(), b"")
         except TypeError:
             # Only a hole is not a JSON value. A message with one equals nothing: no JSON begins so.
             payload, beside = self._project_holes(message)
-            code = digest(b"hole" + raw + _PLACE.pack(record.offset, index) + payload + beside)
-            return Entry(*at, MESSAGE, key, code, raw, payload, beside)
-        return Entry(*at, MESSAGE, key, digest(payload), raw, payload, beside)
+            code = digest(b"hole" + raw + _PLACE.pack(offset, index) + payload + beside)
+            return Entry(offset, index, timestamp, MESSAGE, key, code, raw, payload, beside)
+        return Entry(offset, index, timestamp, MESSAGE, key, digest(payload), raw, payload, beside)
 
     def actual(self, message: Message, record: Record, value: bytes) -> Entry:
         """Return the entry of a message that was published; raises `UndecodableError`."""
-        at = record.offset, 0, _timestamp(record)
+        beside = b""
         if self.only_ignored is not None:
             ignored = {name: message.pop(name) for name in self.only_ignored if name in message}
-            payload, beside = canonical(message), b""
+            payload = canonical(message)
             self._refuse_repeated(value, message, payload, ignored)
             key = self.key(message)
         else:
             self.reader.refuse_repeated(value, canonical(message))
             key = self.key(message)
             payload, beside = self._project(message)
-        return Entry(*at, MESSAGE, key, digest(payload), b"", payload, beside)
+        return Entry(record.offset, 0, _timestamp(record), MESSAGE, key, digest(payload), b"", payload, beside)
 
     def _refuse_repeated(self, value: bytes, message: Message, payload: bytes, ignored: Message) -> None:
         """Refuse a record in which a field occurs twice, without writing it whole once more."""
@@ -386,11 +389,14 @@ def _rebuilder(contract: Contract, entries: _Entries, make: Maker) -> Callable[[
             return [_rejected(record, 0, UNDECODABLE, raw, str(error))]
         if wanted is not None and not wanted(message, message):
             return []
+        messages = make(message)
+        if len(messages) == 1 and type(messages[0]) is dict:
+            return [entries.expected(messages[0], record, 0, raw)]
         return [
             entries.expected(made, record, index, raw)
             if type(made) is dict
             else _rejected(record, index, REBUILD_FAILED, raw, str(made))
-            for index, made in enumerate(make(message))
+            for index, made in enumerate(messages)
         ]
 
     def rebuild(record: Record) -> list[Entry]:

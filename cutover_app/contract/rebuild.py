@@ -196,18 +196,27 @@ def _own_name(rule: FieldRule) -> str | None:
 
 
 def _builder(plain: tuple[tuple[str, str], ...], made: tuple[tuple[str, Read], ...]) -> Build:
-    def build(item: Message, message: Message) -> Message:
-        built = {name: item[source] for name, source in plain if source in item}
-        for name, read in made:
-            value = read(item, message)
-            if value is not ABSENT:
-                built[name] = value
-        return built
+    """Return what builds an object: a function written out for its fields, a third of a loop's price.
 
-    def rename(item: Message, _message: Message) -> Message:
-        return {name: item[source] for name, source in plain if source in item}
+    Nothing of a contract gets into its text: names and closures are arguments, numbered.
+    """
+    known: dict[str, Any] = {"ABSENT": ABSENT, "some": lambda item: _renamed_fields(plain, item)}
+    for number, (name, source) in enumerate(plain):
+        known[f"n{number}"], known[f"s{number}"] = name, source
+    for number, (name, read) in enumerate(made):
+        known[f"m{number}"], known[f"r{number}"] = name, read
+    whole = ", ".join(f"n{number}: item[s{number}]" for number in range(len(plain)))
+    lines = [f"def build(item, message, {', '.join(f'{name}={name}' for name in known)}):"]
+    lines += ["  try:", f"    built = {{{whole}}}", "  except KeyError:", "    built = some(item)"]
+    for number in range(len(made)):
+        lines += [f"  value = r{number}(item, message)", f"  if value is not ABSENT: built[m{number}] = value"]
+    exec("\n".join([*lines, "  return built"]), known)  # noqa: S102 - the text is made of numbers only
+    build: Build = known["build"]
+    return build
 
-    return build if made else rename
+
+def _renamed_fields(plain: tuple[tuple[str, str], ...], item: Message) -> Message:
+    return {name: item[source] for name, source in plain if source in item}
 
 
 def _unless_empty(build: Build) -> Read:

@@ -157,6 +157,8 @@ class Judge:
         self.entries += len(entries)
         rows.prefetch(entry.key for entry in entries if not entry.kind)
         position = position_of(offset)
+        forgotten = books.forgotten_ms - self.terms.remember_ms
+        find, touched = rows.key, self._touched
         accepted = 0
         for entry in entries:
             position += 1
@@ -169,26 +171,20 @@ class Judge:
                 self._reject(frame, entry)
                 continue
             accepted += 1
-            self._take_message(entry, source, side, position, now)
+            key = entry.key
+            row = find(key)
+            if row is not None and row.last_ms <= forgotten and self._is_forgotten(row):
+                self._forget(key, row)
+                row = None
+            if row is None:
+                row = rows.new_key(key, now)
+            row.last_ms = now
+            (row.expected if side == LEGACY else row.actual).append(_record(entry, source, position, now))
+            rows.add_payload(side, position, PendingRow(key, now, entry.payload))
+            touched[key] = None
         books.marks[source] = mark
         ledger.accepted += accepted
         ledger.tallies[PENDING] += accepted
-
-    def _take_message(self, entry: Entry, source: int, side: int, position: int, now: int) -> None:
-        rows, key = self._rows, entry.key
-        row = rows.key(key)
-        if row is not None and self._is_forgotten(row):
-            self._forget(key, row)
-            row = None
-        if row is None:
-            row = rows.new_key(key, now)
-        record = Rec(
-            source, entry.offset, entry.index, entry.timestamp, position, now, entry.digest, entry.raw, entry.beside
-        )
-        (row.expected if side == LEGACY else row.actual).append(record)
-        row.last_ms = now
-        rows.add_payload(side, position, PendingRow(key, now, entry.payload))
-        self._touched[key] = None
 
     def _reject(self, frame: Records, entry: Entry) -> None:
         """Judge a record that holds no message; at home it is counted and published, elsewhere only remembered."""
@@ -290,24 +286,17 @@ class Judge:
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
     def _decide(self, key: bytes, row: KeyRow) -> None:
-        if len(row.expected) == 1 and len(row.actual) == 1 and self._is_plain_match(row):
-            self._settle_equal(row.expected[0], row.actual[0])
-            return
+        if len(row.expected) == len(row.actual) == 1 and not row.published and not self.terms.matches:
+            expected, actual = row.expected[0], row.actual[0]
+            if expected.digest == actual.digest and expected.beside == actual.beside:
+                self._settle_equal(expected, actual)
+                return
         if not (row.expected and row.actual) and all(r.closed_at == OPEN for r in row.expected + row.actual):
             return
         decision = decide(self.terms, self.books, row, lambda side, record: self._entry(key, row, side, record))
         self._retally(row, decision)
         self._keep_payloads(key, row, decision)
         self._publisher.publish(key, row, decision)
-
-    def _is_plain_match(self, row: KeyRow) -> bool:
-        expected, actual = row.expected[0], row.actual[0]
-        return (
-            expected.digest == actual.digest
-            and expected.beside == actual.beside
-            and not row.published
-            and not self.terms.matches
-        )
 
     def _settle_equal(self, expected: Rec, actual: Rec) -> None:
         """The common case: one pair, equal, nothing published before."""
@@ -394,6 +383,10 @@ class Judge:
                 f"{where} was made under rules {rules}, this worker has {self.terms.rules}: "
                 "a changed contract is a new run; set another `run`"
             )
+
+
+def _record(entry: Entry, source: int, position: int, now: int) -> Rec:
+    return Rec(source, entry.offset, entry.index, entry.timestamp, position, now, entry.digest, entry.raw, entry.beside)
 
 
 def _tally_of(outcome: str | None) -> int:

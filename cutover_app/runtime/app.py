@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +36,7 @@ REVOKE_SECONDS = 50.0
 COMMIT_SECONDS = 1.0
 #: Objects made and not freed before the garbage collector looks.
 COLLECT_EVERY = 100_000
+SWITCH_SECONDS = 0.02
 #: Chunks, not records. Back-pressure is by bytes (transport.py) and comes first.
 QUEUE_CHUNKS_MAX = 4096
 
@@ -215,6 +217,8 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 100)
+    # The consumer's thread needs the interpreter for milliseconds at a time; to hand it over more often costs both.
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def check_wiring(app: CutoverApp, *, agents: Sequence[str], tables: Sequence[str]) -> None:

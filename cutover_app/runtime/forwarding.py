@@ -6,19 +6,35 @@ are handed to the producer, so a barrier says what is true of the log before it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from faust.types import TP
 
+from cutover_app.contract.compile import Compiled
 from cutover_app.core.forwarding import frames, lay_out
-from cutover_app.core.frames import Barrier, Entry, Passed, Source, Vouch, encode_frame
+from cutover_app.core.frames import LEGACY, Barrier, Entry, Passed, Source, Vouch, encode_frame
 from cutover_app.core.sampling import Sampling
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.stage import SourceStage
 
-Reader = Callable[[Any], Sequence[Entry]]
-"""Makes the entries of one source record: none where the contract filters it."""
+Reader = Callable[[Sequence[Any]], tuple[list[Entry], int]]
+"""Makes the entries of source records, and counts the records that the contract filters."""
+
+
+def reader_of(compiled: Compiled, side: int) -> Reader:
+    """Return what reads the records of one side."""
+    rebuild, observe = compiled.rebuild, compiled.observe
+
+    def expected(records: Sequence[Any]) -> tuple[list[Entry], int]:
+        made = [rebuild(record) for record in records]
+        return list(chain.from_iterable(made)), made.count([])
+
+    def actual(records: Sequence[Any]) -> tuple[list[Entry], int]:
+        return [observe(record) for record in records], 0
+
+    return expected if side == LEGACY else actual
 
 
 class Forwarder:
@@ -50,15 +66,7 @@ class Forwarder:
     async def take(self, chunk: Chunk) -> None:
         """Forward a run of source records; returns when it is on its way, not when it has arrived."""
         self.stage.hold(self._alignment.moved(chunk))
-        read = self._read
-        entries: list[Entry] = []
-        filtered = 0
-        for record in chunk.records:
-            made = read(record)
-            if made:
-                entries.extend(made)
-            else:
-                filtered += 1
+        entries, filtered = self._read(chunk.records)
         source = self.source(chunk.tp.partition)
         laid = lay_out(entries, self._partitions)
         sender = self.stage.sender.sender_id
