@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
 
 #: Records of one chunk, so that no agent holds the event loop for long.
-CHUNK_RECORDS_MAX = 5_000
+CHUNK_RECORDS_MAX = 1000
 #: Bytes fetched per partition and request; a larger batch still comes, alone.
 FETCH_PARTITION_BYTES = 1024 * 1024
 FETCH_BYTES_MAX = 16 * 1024 * 1024
@@ -40,7 +40,7 @@ FETCH_WAIT_MS = 100
 #: How long the fetch loop waits for data before it looks again at what it may fetch.
 POLL_SECONDS = 0.1
 #: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
-TOPIC_BYTES_MAX = 16 * 1024 * 1024
+TOPIC_BYTES_MAX = 4 * 1024 * 1024
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
