@@ -1,7 +1,7 @@
 """Cutover: proves, on live Kafka traffic, that a rebuilt producer publishes exactly what it should.
 
-The package defines no `app` of its own: `faust -A cutover_app` finds the one of the composition root, `cutover_app.main`,
-which is imported only when somebody asks for it.
+The package defines no `app` of its own: `faust -A cutover_app` finds the one of the composition root,
+`cutover_app.main`, which is imported only when somebody asks for it.
 """
 
 import sys

@@ -32,9 +32,7 @@ def _topic_numbers() -> Iterator[int]:
 def topic(kafka: Cluster, _topic_numbers: Iterator[int]) -> Callable[..., str]:
     """Return a function that creates a topic of its own name: `topic("orders", partitions=3)`."""
 
-    def create(
-        name: str = "topic", *, partitions: int = 1, configs: Mapping[str, str] | None = None
-    ) -> str:
+    def create(name: str = "topic", *, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         unique = f"{name}-{next(_topic_numbers)}"
         create_topics_now(kafka.bootstrap, {unique: partitions}, configs=configs)
         return unique

@@ -20,7 +20,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> CutoverApp:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUTOVER_CONTRACT", str(CONTRACT))
         patch.setenv("CUTOVER_DATADIR", str(tmp_path_factory.mktemp("data")))
-        from cutover_app.main import create_app
+        from cutover_app.main import create_app  # noqa: PLC0415 - needs the contract
 
         contract = load_contract(CONTRACT)
         return create_app(contract, compile_contract(contract))
@@ -28,7 +28,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> CutoverApp:
 
 def test_all_agents_are_there(app: CutoverApp) -> None:
     """Two agents of stage one and the judge, each with a docstring that `faust agents` prints."""
-    from cutover_app.main import AGENTS
+    from cutover_app.main import AGENTS  # noqa: PLC0415 - needs the contract
 
     assert set(AGENTS) <= set(app.agents)
     assert all(agent.fun.__doc__ for agent in app.agents.values())

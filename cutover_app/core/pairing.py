@@ -4,7 +4,8 @@ Arrival order plays no part: both lists come sorted by (source, offset, index), 
 from which of them are closed, and from how far two messages differ. So live, replayed or after a crash, the same
 records give the same pairs.
 
-1. Equal digests are paired, in order.
+1. Equal messages are paired, in order: equal digests, and equal values under a tolerance. Then those that are equal
+   but for a tolerance, as many as can be.
 2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
    (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
    unique, open records take part too, because a partner with another value is a partner all the same.
@@ -13,7 +14,7 @@ records give the same pairs.
    time, would first be called missing. A duplicate need not wait for that.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -39,25 +40,79 @@ class Pairing:
 
 def pair(expected: Sequence[Rec], actual: Sequence[Rec], unique: bool, distance: Distance) -> Pairing:
     """Pair the records of one key; both sequences in order."""
-    pairing = Pairing()
-    _pair_equal(expected, actual, pairing)
+    pairing = Pairing(expected=list(expected), actual=list(actual))
+    _pair_equal(pairing, distance)
     if pairing.expected and pairing.actual:
         _pair_closest(pairing, unique, distance)
     return pairing
 
 
-def _pair_equal(expected: Sequence[Rec], actual: Sequence[Rec], pairing: Pairing) -> None:
-    waiting: defaultdict[bytes, deque[Rec]] = defaultdict(deque)
-    for record in actual:
-        waiting[record.digest].append(record)
-    for record in expected:
-        partners = waiting.get(record.digest)
-        if partners:
-            pairing.equal.append((record, partners.popleft()))
+def _pair_equal(pairing: Pairing, distance: Distance) -> None:
+    groups: defaultdict[bytes, tuple[list[Rec], list[Rec]]] = defaultdict(lambda: ([], []))
+    for side, records in enumerate((pairing.expected, pairing.actual)):
+        for record in records:
+            groups[record.digest][side].append(record)
+    for expected, actual in groups.values():
+        if not expected or not actual:
+            continue
+        if len({record.beside for record in expected + actual}) == 1:
+            pairing.equal.extend(zip(expected, actual, strict=False))
         else:
-            pairing.expected.append(record)
-    left = {record.position for partners in waiting.values() for record in partners}
-    pairing.actual.extend(record for record in actual if record.position in left)
+            pairing.equal.extend(_alike(expected, actual, distance))
+    _take_out(pairing, pairing.equal)
+
+
+def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
+    """Pair records of one digest whose values under a tolerance differ, as many as fit.
+
+    Two that fit could be kept apart by a choice that looks no further than the next record.
+    """
+    if len(expected) + len(actual) > CLOSEST_MAX:
+        return [(e, a) for e, a in zip(expected, actual, strict=False) if not distance(e, a)]
+    return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
+
+
+def _content(record: Rec) -> tuple[bytes, bytes]:
+    """Return what two copies of one message have in common; what a tolerance covers is not in the digest."""
+    return record.digest, record.beside
+
+
+def _most(expected: list[Rec], actual: list[Rec], fits: Callable[[Rec, Rec], bool]) -> list[tuple[Rec, Rec]]:
+    """Return the largest set of fitting pairs; of several, the one with the earliest records, expected ones first."""
+    chosen = []
+    free = list(actual)
+    for place, record in enumerate(expected):
+        most = _size(expected[place:], free, fits)
+        for partner in free:
+            others = [each for each in free if each is not partner]
+            if fits(record, partner) and _size(expected[place + 1 :], others, fits) + 1 == most:
+                chosen.append((record, partner))
+                free = others
+                break
+    return chosen
+
+
+def _size(expected: list[Rec], actual: list[Rec], fits: Callable[[Rec, Rec], bool]) -> int:
+    """Return how many pairs can be made (a maximum matching, by augmenting paths)."""
+    partner_of: dict[int, Rec] = {}
+
+    def place(record: Rec, tried: set[int]) -> bool:
+        for each in actual:
+            if each.position not in tried and fits(record, each):
+                tried.add(each.position)
+                holder = partner_of.get(each.position)
+                if holder is None or place(holder, tried):
+                    partner_of[each.position] = record
+                    return True
+        return False
+
+    return sum(place(record, set()) for record in expected)
+
+
+def _take_out(pairing: Pairing, chosen: list[tuple[Rec, Rec]]) -> None:
+    taken = {record.position for both in chosen for record in both}
+    pairing.expected = [record for record in pairing.expected if record.position not in taken]
+    pairing.actual = [record for record in pairing.actual if record.position not in taken]
 
 
 def _pair_closest(pairing: Pairing, unique: bool, distance: Distance) -> None:
@@ -67,18 +122,16 @@ def _pair_closest(pairing: Pairing, unique: bool, distance: Distance) -> None:
         chosen = list(zip(expected, actual, strict=False))
     else:
         chosen = _closest(expected, actual, distance)
-    taken = {record.position for both in chosen for record in both}
     pairing.unequal.extend(chosen)
-    pairing.expected = [record for record in pairing.expected if record.position not in taken]
-    pairing.actual = [record for record in pairing.actual if record.position not in taken]
+    _take_out(pairing, chosen)
 
 
 def _candidates(pairing: Pairing, unique: bool) -> tuple[list[Rec], list[Rec]]:
     """Return what step 2 may pair: no repetitions of a paired record, and closed unless keys are unique."""
-    published = {record.digest for _, record in pairing.equal}
+    published = {_content(record) for _, record in pairing.equal}
     sent = {(record.raw, record.index) for record, _ in pairing.equal}
     expected = [r for r in pairing.expected if (r.raw, r.index) not in sent and (unique or r.closed_at != OPEN)]
-    actual = [r for r in pairing.actual if r.digest not in published and (unique or r.closed_at != OPEN)]
+    actual = [r for r in pairing.actual if _content(r) not in published and (unique or r.closed_at != OPEN)]
     return expected, actual
 
 
@@ -134,5 +187,5 @@ def _repeated_expected(pairing: Pairing, ordered: Sequence[Rec]) -> set[int]:
 
 def _repeated_actual(pairing: Pairing) -> set[int]:
     """Return the leftovers whose message was published as part of a pair already."""
-    published = {record.digest for _, record in pairing.equal + pairing.unequal}
-    return {record.position for record in pairing.actual if record.digest in published}
+    published = {_content(record) for _, record in pairing.equal + pairing.unequal}
+    return {record.position for record in pairing.actual if _content(record) in published}

@@ -13,6 +13,7 @@ beside a lonely record; keys that received a record after the run had forgotten 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from msgspec import UnsetType
 
@@ -165,7 +166,7 @@ def _judge_key(
     key: bytes, expected: list[Known], actual: list[Known], edges: Sequence[Edge], terms: Terms
 ) -> dict[str, Expectation]:
     """Judge the records of one match key, each side in order (R6), in the light of the lost ranges (R8)."""
-    equal = _pair_equal(expected, actual)
+    equal = _pair_equal(expected, actual, terms)
     pairs = equal + _pair_closest(expected, actual, equal, terms)
     paired_expected = [e for e, _ in pairs]
     paired_actual = [a for _, a in pairs]
@@ -194,16 +195,42 @@ def _judge_key(
     return said
 
 
-def _pair_equal(expected: list[Known], actual: list[Known]) -> list[Pair]:
-    """R6.1: equal digests, the first with the first."""
-    pairs = []
-    free = list(actual)
-    for e in expected:
-        partner = next((a for a in free if a.entry.digest == e.entry.digest), None)
-        if partner is not None:
-            free.remove(partner)
-            pairs.append((e, partner))
+def _pair_equal(expected: list[Known], actual: list[Known], terms: Terms) -> list[Pair]:
+    """R6.1: equal digests, the first with the first; where values under a tolerance differ, as many as fit."""
+    pairs: list[Pair] = []
+    for code in sorted({known.entry.digest for known in expected}):
+        left = [e for e in expected if e.entry.digest == code]
+        right = [a for a in actual if a.entry.digest == code]
+        if all(_same(one, other) for one in left + right for other in left[:1]):
+            pairs += zip(left, right, strict=False)
+        elif len(left) + len(right) > limits.CLOSEST_MAX:
+            pairs += [(e, a) for e, a in zip(left, right, strict=False) if not terms.diff(e.entry, a.entry)]
+        else:
+            pairs += _fullest(left, right, terms)
     return pairs
+
+
+def _same(one: Known, other: Known) -> bool:
+    """Equal digests, and equal values beside them."""
+    return one.entry.digest == other.entry.digest and one.entry.beside == other.entry.beside
+
+
+def _fullest(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
+    """Try everything, in order: each expected with each actual that fits, or with none; keep the first longest."""
+
+    @cache
+    def best(place: int, free: frozenset[int]) -> tuple[tuple[int, int], ...]:
+        if place == len(left):
+            return ()
+        found: tuple[tuple[int, int], ...] | None = None
+        for other in sorted(free):
+            if not terms.diff(left[place].entry, right[other].entry):
+                tried = ((place, other), *best(place + 1, free - {other}))
+                found = tried if found is None or len(tried) > len(found) else found
+        without = best(place + 1, free)
+        return without if found is None or len(without) > len(found) else found
+
+    return [(left[i], right[j]) for i, j in best(0, frozenset(range(len(right))))]
 
 
 def _pair_closest(expected: list[Known], actual: list[Known], equal: list[Pair], terms: Terms) -> list[Pair]:
@@ -246,7 +273,7 @@ def _sent_again(known: Known, expected: list[Known], paired: list[Known]) -> boo
 
 def _published_again(known: Known, paired: Iterable[Known]) -> bool:
     """R6.3: an actual with the content of one that is paired."""
-    return any(other.entry.digest == known.entry.digest for other in paired)
+    return any(_same(other, known) for other in paired)
 
 
 def _at_an_edge(known: Known, edges: Iterable[Edge], edge_ms: int) -> bool:

@@ -461,7 +461,7 @@ def test_families_count_what_is_open() -> None:
     log.rebuilt(entry(0, "a=1"))
     log.checkpoint()
     log.crash()
-    (family,) = log.judge._rows.families()  # noqa: SLF001
+    (family,) = log.judge._rows.families()
 
     assert ("missing", 2, 1) == (family.kind, family.total, family.open)
 

@@ -164,7 +164,9 @@ def test_arrival_order_plays_no_part(expected: list[int], actual: list[int], uni
     def shuffled(digests: list[int], base: int) -> list[Rec]:
         places = list(range(len(digests)))
         random.shuffle(places)  # type: ignore[attr-defined]
-        return [rec(base + i, str(d), at=base + place) for i, (d, place) in enumerate(zip(digests, places, strict=True))]
+        return [
+            rec(base + i, str(d), at=base + place) for i, (d, place) in enumerate(zip(digests, places, strict=True))
+        ]
 
     def outcome(pairing: Pairing) -> object:
         left = [[r.offset for r in side] for side in (pairing.expected, pairing.actual)]
@@ -174,3 +176,56 @@ def test_arrival_order_plays_no_part(expected: list[int], actual: list[int], uni
     second = pair(shuffled(expected, 0), shuffled(actual, 100), unique, spread)
 
     assert outcome(first) == outcome(second)
+
+
+def near(offset: int, value: int, *, closed_at: int = 9) -> Rec:
+    """A record whose digest leaves out a value under a tolerance of 1."""
+    record = rec(offset, "same", closed_at=closed_at)
+    record.beside = str(value).encode()
+    return record
+
+
+def far_apart(expected: Rec, actual: Rec) -> int:
+    """One difference where the values are more than 1 apart."""
+    return int(abs(int(expected.beside) - int(actual.beside)) > 1)
+
+
+def test_messages_that_overtook_each_other_are_found_by_what_a_tolerance_covers() -> None:
+    """Two messages that differ only under a tolerance, in another order: each finds its own, nothing is wrong."""
+    pairing = pair([near(1, 10), near(2, 20)], [near(10, 21), near(11, 11)], False, far_apart)
+
+    assert {(1, 11), (2, 10)} == set(offsets(pairing.equal))
+    assert [] == pairing.unequal
+
+
+def test_as_many_as_can_be_are_paired_under_a_tolerance() -> None:
+    """A choice that leaves the other one without a partner is not made."""
+    pairing = pair([near(1, 10), near(2, 11)], [near(10, 9), near(11, 10)], False, far_apart)
+
+    assert [] == pairing.expected + pairing.actual
+    assert {(1, 10), (2, 11)} == set(offsets(pairing.equal))
+
+
+def test_the_right_one_is_missing_under_a_tolerance() -> None:
+    """Where only the second message was published, the first is the one that is missing."""
+    expected = [near(1, 10), near(2, 20)]
+    pairing = pair(expected, [near(10, 20)], False, far_apart)
+
+    assert [(2, 10)] == offsets(pairing.equal)
+    assert [(1, "missing")] == [(r.offset, o) for r, o in leftovers(pairing, 0, expected)]
+
+
+def test_a_copy_is_a_duplicate_under_a_tolerance() -> None:
+    """Two equal copies and one other message: the second copy is the duplicate."""
+    pairing = pair([near(1, 10), near(2, 20)], [near(10, 10), near(11, 10), near(12, 20)], False, far_apart)
+
+    assert [(11, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 1, [])]
+
+
+def test_beyond_the_tolerance_is_a_mismatch_once_closed() -> None:
+    """Equal but for a value that is too far off: a pair of step 2."""
+    waiting = pair([near(1, 10, closed_at=OPEN)], [near(10, 20, closed_at=OPEN)], False, far_apart)
+    closed = pair([near(1, 10)], [near(10, 20)], False, far_apart)
+
+    assert [] == waiting.equal + waiting.unequal
+    assert [(1, 10)] == offsets(closed.unequal)
