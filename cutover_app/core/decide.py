@@ -60,11 +60,6 @@ class Paired:
     outcome: str
     findings: tuple[Finding, ...]
 
-    @property
-    def differs_beside(self) -> bool:
-        """Tell whether values under a tolerance differ."""
-        return self.expected.beside != self.actual.beside
-
 
 @dataclass(frozen=True, slots=True)
 class Single:

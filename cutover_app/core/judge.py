@@ -348,9 +348,7 @@ class Judge:
                     if record.closed_at == OPEN and self._is_closed(side, record):
                         record.closed_at = self.books.at
                         self._touched[key] = None
-        # A pair that differs beside its digest is compared inside the whole message, each time the key is decided: one
-        # payload of that digest stays.
-        needed = {pair.expected.digest for pair in decision.pairs if pair.equal and pair.differs_beside}
+        needed = _compared_again(row)
         for side in (LEGACY, REBUILT):
             for record in row.of(side):
                 if record.position not in equal or not record.stored:
@@ -383,6 +381,16 @@ class Judge:
                 f"{where} was made under rules {rules}, this worker has {self.terms.rules}: "
                 "a changed contract is a new run; set another `run`"
             )
+
+
+def _compared_again(row: KeyRow) -> set[bytes]:
+    """Return the digests under which values differ that a tolerance covers.
+
+    They are compared inside the whole message each time the key is decided: one payload of such a digest stays.
+    """
+    besides: dict[bytes, bytes] = {}
+    records = row.expected + row.actual
+    return {r.digest for r in records if besides.setdefault(r.digest, r.beside) != r.beside}
 
 
 def _record(entry: Entry, source: int, position: int, now: int) -> Rec:

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -36,6 +37,8 @@ REVOKE_SECONDS = 50.0
 COMMIT_SECONDS = 1.0
 #: Objects made and not freed before the garbage collector looks.
 COLLECT_EVERY = 100_000
+#: What Faust passes on when nobody names a datadir.
+DATADIR_UNNAMED = "{conf.name}-data"
 SWITCH_SECONDS = 0.02
 #: Chunks, not records. Back-pressure is by bytes (transport.py) and comes first.
 QUEUE_CHUNKS_MAX = 4096
@@ -169,13 +172,20 @@ class CutoverApp(faust.App):
             if self.prepare is not None:
                 self.topic_ids.update(await self.prepare() or {})
             if self.in_worker:
-                # Faust's command line names it here, after the app was made.
-                self.conf.datadir = Path(os.environ.get("F_DATADIR") or self.conf.datadir)
+                self._take_datadir()
                 self._lock = lock_directory(self.conf.datadir)
             _spare_the_collector()
             await super().start()
         except Exception as error:
             die(error)
+
+    def _take_datadir(self) -> None:
+        """Honour `--datadir`, which Faust's command line passes on only after the app was made."""
+        named = os.environ.get("F_DATADIR", "")
+        if named and named != DATADIR_UNNAMED:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it comes late is why this is here
+                self.conf.datadir = Path(named)
 
     async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
         log.critical("agent %s failed", agent.name)

@@ -256,8 +256,12 @@ class Examination:
             if self.accepted.at.get(origin, verdict.at[1] + 1) <= verdict.at[1]
         ]
         entries, others = self.truth.entries[side], self.truth.entries[1 - side]
+        known = [entries[each] for each in self.truth.by_key[side][entry.key]]
+        known += [others[each] for each in self.truth.by_key[1 - side][entry.key]]
+        # Where values under a tolerance differ, equal digests alone make no partner.
+        uniform = len({each.beside for each in known if each.digest == entry.digest}) == 1
         equal = sum(others[origin].digest == entry.digest for origin in partners)
-        if equal >= sum(entries[origin].digest == entry.digest for origin in rivals):
+        if uniform and equal >= sum(entries[origin].digest == entry.digest for origin in rivals):
             return True
         # With one record of the key on either side, any partner will do: an unequal pair is a mismatch.
         alone = len(rivals) == 1 and len(self.truth.by_key[1 - side][entry.key]) == 1
