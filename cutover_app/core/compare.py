@@ -149,7 +149,9 @@ class _Walk:
         kind = "wrong_value" if comparable else "wrong_type"
         value = self.show.value
         shown = value(one, masked=masked), value(two, masked=masked)
-        self.findings.append(Finding(kind, path, *shown))
+        # Two numbers and their texts look alike when shown.
+        note = "" if comparable else f"expected {json_type(one)}, found {json_type(two)}"
+        self.findings.append(Finding(kind, path, *shown, note=note))
         self.holes_in(one, path)
 
     def hole(self, hole: Hole, two: Value, path: str, *, masked: bool) -> None:

@@ -79,6 +79,14 @@ def test_kinds_and_paths(one: Any, two: Any, expected: list[tuple[str, str]]) ->
     assert diff(one, two) == expected
 
 
+def test_a_wrong_type_names_both() -> None:
+    """A decimal and its text look alike when shown, so the finding says what they are."""
+    (finding,) = found({"a": Decimal("59.8")}, {"a": "59.8"})
+
+    assert (finding.kind, finding.expected, finding.actual) == ("wrong_type", "59.8", "59.8")
+    assert finding.note == "expected number, found string"
+
+
 def test_every_difference_is_found() -> None:
     """A message wrong in several places has a finding for each, in the order of paths."""
     one = {"a": 1, "b": {"c": 2, "d": 3}, "e": [1, {"f": 4}]}
