@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.limits import FRAME_ENTRIES_MAX
 
 ROW_VERSION: Final = b"\x01"
 
@@ -144,7 +145,7 @@ def decode_row(kind: type[_Row], data: bytes) -> _Row:
 
 def position_of(offset: int, place: int = 0) -> int:
     """Return the intake position of entry `place` of the frame at `offset`: one order for all entries."""
-    return (offset << 20) | place
+    return offset * FRAME_ENTRIES_MAX + place
 
 
 def pending_key(side: int, position: int) -> bytes:
