@@ -20,6 +20,7 @@ from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.admin import resolve_start
 from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.clusters import work_broker
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
@@ -39,7 +40,7 @@ AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.jud
 
 def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     """Wire the worker of a contract."""
-    broker = Broker.parse(contract.broker)
+    broker = work_broker(contract)
     app = CutoverApp(app_id_of(contract), **settings(broker, datadir=datadir_of(contract)))
     _wire_judge(app, contract, compiled, broker)
     _wire_sources(app, contract, compiled)
@@ -89,7 +90,7 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
 
 
 def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignment: Alignment, side: int) -> Forwarder:
-    broker = Broker.parse(contract.broker)
+    broker = work_broker(contract)
     topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
     stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling())
     forwarder = Forwarder(

@@ -11,6 +11,7 @@ from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
 from cutover_app.core.verdicts import decode_verdict
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
+from cutover_app.kafka.clusters import work_broker
 from cutover_app.kafka.reading import read_topics
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
@@ -21,7 +22,7 @@ REQUEST_SECONDS: Final = 10.0
 
 def broker_of(contract: Contract) -> Broker:
     """Return the contract's cluster as commands reach it."""
-    return Broker.parse(contract.broker, request_timeout=REQUEST_SECONDS)
+    return work_broker(contract, request_timeout=REQUEST_SECONDS)
 
 
 class _Reader:

@@ -102,7 +102,7 @@ def _text(error: ErrorDetails, place: Place) -> str:
         return _unknown_key(place)
     if kind == "value_error":
         return message.removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch" and place == ("broker",):
+    if kind == "string_pattern_mismatch" and place[-1:] == ("broker",):
         return "expected kafka://host:port, without a user or password"
     if kind == "string_pattern_mismatch" and place[-1] in _PATTERNS:
         text = _PATTERNS[str(place[-1])]
@@ -176,6 +176,7 @@ def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
         (("security",), contract.security is not None),
         (("legacy", "mirror"), contract.legacy.mirror is not None),
         (("legacy", "broker"), contract.legacy.broker is not None),
+        (("legacy", "security"), contract.legacy.security is not None),
         (("legacy", "format"), contract.legacy.format != "json"),
         (("rebuilt", "format"), contract.rebuilt.format != "json"),
         (("verdicts", "format"), contract.verdicts.format != "json"),

@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -40,6 +41,17 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 
 _ADDRESS = re.compile(r"(?:kafka://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 
+
+def _addresses(broker: str) -> str:
+    for part in re.split("[;,]", broker):
+        address = _ADDRESS.fullmatch(part.strip())
+        if address is None or not 0 < int(address[1] or 1) < 1 << 16:
+            raise ValueError("expected kafka://host:port, several separated by `;`")
+    return broker
+
+
+BrokerText = Annotated[str, Field(pattern=r"^kafka://[^@\s]+$"), AfterValidator(_addresses)]
+
 EDGE_MIN = parse_duration("5m")
 
 
@@ -50,9 +62,16 @@ class Model(BaseModel):
 
 
 class Mirror(Model):
-    """Where the legacy topic is a copy: the cluster that it is copied from."""
+    """Where the legacy topic is a copy: the cluster that it is copied from, and how far the copying is."""
 
-    broker: str
+    broker: BrokerText
+    security: dict[str, Any] | None = None
+    topic: Topic | None = None
+    """Name of the topic on the legacy cluster; None where it is that of the copy."""
+    offsets: Topic | None = None
+    """Topic of the work cluster in which the mirror keeps its source positions; None where it has to be looked for."""
+    isolation: Literal["read_uncommitted", "read_committed"] = "read_uncommitted"
+    """How the mirror reads: MirrorMaker 2 copies the records of aborted transactions unless told otherwise."""
 
 
 class Legacy(Model):
@@ -60,7 +79,8 @@ class Legacy(Model):
 
     topic: Topic
     format: Literal["json", "avro"] = "json"
-    broker: str | None = None
+    broker: BrokerText | None = None
+    security: dict[str, Any] | None = None
     mirror: Mirror | Literal["trusted"] | None = None
     when: Condition | None = None
 
@@ -276,7 +296,7 @@ class Contract(Model):
 
     contract: Name
     run: Name = "r1"
-    broker: str = Field(pattern=r"^kafka://[^@\s]+$")
+    broker: BrokerText
     security: dict[str, Any] | None = None
     legacy: Legacy
     rebuilt: Rebuilt
@@ -296,15 +316,6 @@ class Contract(Model):
     _folder: FilePath = PrivateAttr(default=FilePath())
     _file: str = PrivateAttr(default="contract")
     _rebuild_line: int = PrivateAttr(default=0)
-
-    @field_validator("broker")
-    @classmethod
-    def _addresses(cls, broker: str) -> str:
-        for part in re.split("[;,]", broker):
-            address = _ADDRESS.fullmatch(part.strip())
-            if address is None or not 0 < int(address[1] or 1) < 1 << 16:
-                raise ValueError("expected kafka://host:port, several separated by `;`")
-        return broker
 
     @property
     def file(self) -> str:

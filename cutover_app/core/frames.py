@@ -74,6 +74,10 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     """Digest of the raw key, value, headers and timestamp of a legacy record; empty on the rebuilt side."""
     payload: bytes
     beside: bytes
+    order: bytes = b""
+    """The order key, written like `key`; empty where it is the match key itself."""
+    appended: bool = False
+    """Whether `timestamp` is the broker's (LogAppendTime) and not the producer's (CreateTime)."""
 
 
 class Vouch(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -132,6 +136,8 @@ class Barrier(msgspec.Struct, array_like=True, tag="barrier.1", gc=False):
     """Entries that this sender put into this intake partition since its last barrier, redelivered ones included."""
     passed: list[Passed]
     edges: list[Edge]
+    proven: bool = True
+    """False where the topic is a copy of which nobody could say whether it was complete (R1.5)."""
 
 
 Frame = Records | Barrier

@@ -80,16 +80,20 @@ class Sampling:
         """Record the offset of the newest barrier in each intake partition, all of them acknowledged."""
         self._barrier = tuple(offsets)
 
-    def sampled(self, ends: Mapping[int, int], partitions: int) -> None:
-        """Record high watermarks and the partition count, asked for after the last `barrier_acked` (invariant A)."""
+    def sampled(self, ends: Mapping[int, int], partitions: int, barrier: Sequence[int] | None = None) -> None:
+        """Record high watermarks and the partition count (invariant A).
+
+        They were asked for after `barrier`, whose offsets per intake partition these are; None is the last one acked.
+        """
         self.partitions = partitions
-        if self._barrier is None:
+        before = self._barrier if barrier is None else tuple(barrier)
+        if before is None:
             return
         for partition, end in ends.items():
             each = self._progress.get(partition)
             if each is None:
                 continue
-            each.newest = Sample(end, self._barrier)
+            each.newest = Sample(end, before)
             each.oldest = each.oldest or each.newest
             each.advance()
 
