@@ -1,16 +1,26 @@
 """What is known about each match key, for as long as it is remembered.
 
-Two kinds of row: of a match key, all of its records and what has been published about them; and buckets of keys, under
-keys that start with a zero byte, which are the queue of what is to be forgotten.
+Three kinds of row: of a match key, all of its records and what has been published about them; of an order key, where
+that is another one, its match keys and pairs; and buckets of keys, which are the queue of what is to be forgotten.
 """
 
 from typing import Any, Final
 
 from cutover_app.core.rows import SETTLED_TABLE
-from cutover_app.core.state import OPEN, TALLIES, BucketRow, KeyRow, Rec, decode_row, encode_row
+from cutover_app.core.state import (
+    OPEN,
+    ORDER_PREFIX,
+    TALLIES,
+    BucketRow,
+    KeyRow,
+    OrderRow,
+    Rec,
+    decode_row,
+    encode_row,
+)
 from tables.showing import ShowKey, Shown, hidden_key
 
-__all__ = ["HELP", "NAME", "BucketRow", "KeyRow", "decode", "describe", "encode"]
+__all__ = ["HELP", "NAME", "BucketRow", "KeyRow", "OrderRow", "decode", "describe", "encode"]
 
 NAME: Final = SETTLED_TABLE
 HELP: Final = "Match keys with their records and verdicts, remembered to tell duplicates from unknowns and to revise."
@@ -18,14 +28,16 @@ HELP: Final = "Match keys with their records and verdicts, remembered to tell du
 _BUCKET: Final = b"\x00"
 
 
-def encode(row: KeyRow | BucketRow) -> bytes:
+def encode(row: KeyRow | OrderRow | BucketRow) -> bytes:
     """Return the bytes of a row."""
     return encode_row(row)
 
 
-def decode(key: bytes, data: bytes) -> KeyRow | BucketRow:
+def decode(key: bytes, data: bytes) -> KeyRow | OrderRow | BucketRow:
     """Read the row of this key; raises `RowError`."""
-    return decode_row(BucketRow, data) if key.startswith(_BUCKET) else decode_row(KeyRow, data)
+    if key.startswith(_BUCKET):
+        return decode_row(BucketRow, data)
+    return decode_row(OrderRow, data) if key.startswith(ORDER_PREFIX) else decode_row(KeyRow, data)
 
 
 def describe(key: bytes, value: bytes, show_key: ShowKey = hidden_key) -> Shown:
@@ -33,8 +45,17 @@ def describe(key: bytes, value: bytes, show_key: ShowKey = hidden_key) -> Shown:
     row = decode(key, value)
     if isinstance(row, BucketRow):
         return {"bucket": int.from_bytes(key[1:], "big"), "judge_ms": row.judge_ms, "keys": len(row.keys)}
+    if isinstance(row, OrderRow):
+        return {
+            "order_key": hidden_key(key.removeprefix(ORDER_PREFIX)),
+            "keys": len(row.keys),
+            "records": row.records,
+            "pairs": len(row.passages),
+            "out_of_order": sum(each.overtaken for each in row.passages),
+            "last_judge_ms": row.last_ms,
+        }
     return {
-        "key": show_key(key),
+        "key": show_key(key[len(row.order) :]),
         "expected": [_describe(record) for record in row.expected],
         "actual": [_describe(record) for record in row.actual],
         "published": [{"outcome": said.outcome, "rev": said.rev, "findings": said.families} for said in row.published],

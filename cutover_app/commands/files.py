@@ -36,13 +36,14 @@ class SourceRecord(msgspec.Struct, gc=False):
     partition: int
     offset: int
     timestamp: int | None
+    timestamp_type: int | None
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
 
 
 class _Envelope(msgspec.Struct):
-    """A line of `kcat -J`; what else it says (tstype, broker) is not needed."""
+    """A line of `kcat -J`; what else it says is not needed."""
 
     topic: str
     partition: _NUMBER
@@ -50,6 +51,7 @@ class _Envelope(msgspec.Struct):
     payload: str | None
     key: str | None = None
     ts: int = -1
+    tstype: str = "create"
     headers: list[str | None] | None = None
 
 
@@ -63,7 +65,7 @@ def parse_line(line: bytes, name: str, number: int) -> SourceRecord:
             return _from_envelope(_decode(line))
         except (msgspec.DecodeError, UnicodeError):
             pass
-    return SourceRecord(name, 0, number, None, None, line, ())
+    return SourceRecord(name, 0, number, None, None, None, line, ())
 
 
 def _from_envelope(envelope: _Envelope) -> SourceRecord:
@@ -74,6 +76,7 @@ def _from_envelope(envelope: _Envelope) -> SourceRecord:
         envelope.partition,
         envelope.offset,
         envelope.ts if envelope.ts >= 0 else None,
+        1 if envelope.tstype == "logappend" else 0,
         _bytes(envelope.key),
         _bytes(envelope.payload),
         headers,

@@ -27,16 +27,16 @@ from cutover_app.codec.json_codec import (
 )
 from cutover_app.contract.errors import ComparisonError, ImpureHookError
 from cutover_app.contract.hook import HookError, call_hook, load_hook
+from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower, no_order
 from cutover_app.contract.mapping import FieldRule, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.rebuild import Compiler
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
-from cutover_app.core.compare import Show, differences, json_type
+from cutover_app.core.compare import Show, differences
 from cutover_app.core.frames import MESSAGE, REBUILD_FAILED, UNDECODABLE, UNKEYED, Entry
-from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path, render_path
+from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path
 from cutover_app.core.rules import (
-    ABSENT,
     Hole,
     Ignore,
     Known,
@@ -47,12 +47,10 @@ from cutover_app.core.rules import (
     Tolerance,
     Unordered,
     build_rules,
-    is_hidden,
     lift,
     project,
     put_back,
     take_holes,
-    value_at,
 )
 from cutover_app.core.verdicts import Finding
 
@@ -64,6 +62,9 @@ RULES_VERSION: Final = 1
 
 REPEAT_EVERY: Final = 10_000
 """One record in so many is rebuilt twice."""
+
+LOG_APPEND_TIME: Final = 1
+"""Kafka's mark of a timestamp that the broker gave."""
 
 Message = dict[str, Value]
 
@@ -77,6 +78,7 @@ class Record(Protocol):
 
     offset: int
     timestamp: int | None
+    timestamp_type: int | None
     key: bytes | None
     value: bytes | None
     headers: Any
@@ -115,7 +117,7 @@ def compile_contract(contract: Contract, environ: Mapping[str, str] = os.environ
         rebuild=_rebuilder(contract, entries, make),
         observe=_observer(entries),
         diff=_differ(rules, show, strict=strict),
-        shown_key=_key_shower(contract, rules, show),
+        shown_key=key_shower(contract, rules, show),
     )
 
 
@@ -218,17 +220,6 @@ def _known_items(rule: FieldRule, path: Path) -> Iterable[Pattern]:
 # Entries
 
 
-class _KeyError(ValueError):
-    """No match key: the kind of entry that comes of it, and the reason."""
-
-    def __init__(self, kind: int, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
-_SCALARS: Final = frozenset({str, int, bool, Decimal})
-
-
 class _Entries:
     """Makes entries of messages in the new format."""
 
@@ -238,54 +229,26 @@ class _Entries:
         self.reshapes_expected = rules.reshapes and _may_touch(contract)
         self.only_ignored = _only_ignored(contract)
         """Fields that are taken out whole, where the contract asks for nothing else."""
-        self.paths = contract.key_paths()
-        only = self.paths[0] if len(self.paths) == 1 else ()
-        self.name = str(only[0]) if len(only) == 1 else None
-        """The field that is the key, in the most common case."""
-
-    def key(self, message: Message) -> bytes:
-        """Return the match key of a message; raises `_KeyError`."""
-        if self.name is not None:
-            part = message.get(self.name)
-            if type(part) is str or type(part) is int:
-                key = canonical([part])
-                if len(key) <= limits.KEY_BYTES_MAX:
-                    return key
-        parts = [self._part(message, path) for path in self.paths]
-        key = canonical(parts)
-        if len(key) > limits.KEY_BYTES_MAX:
-            raise _KeyError(UNKEYED, f"key of {len(key)} bytes, limit {limits.KEY_BYTES_MAX}")
-        return key
-
-    def _part(self, message: Message, path: Path) -> Value:
-        for length in range(1, len(path) + 1):
-            if type(hole := value_at(message, path[:length])) is Hole:
-                raise _KeyError(REBUILD_FAILED, f"key {render_path(path)}: {hole.kind}")
-        part = value_at(message, path)
-        if type(part) not in _SCALARS:
-            what = "absent" if part is ABSENT else json_type(part)
-            raise _KeyError(UNKEYED, f"key {render_path(path)} is {what}")
-        if type(part) is Decimal and part == part.to_integral_value():
-            return int(part)  # A key is the same key however strict numbers are compared.
-        return part
+        self.key = KeyReader(contract.key_paths())
+        self.order = KeyReader(contract.order_paths()) if contract.order_apart else no_order
 
     def expected(self, message: Message, record: Record, index: int, raw: bytes) -> Entry:
         """Return the entry of a message that should have been published."""
-        offset, timestamp = record.offset, _timestamp(record)
+        offset, timestamp, appended = record.offset, _timestamp(record), record.timestamp_type == LOG_APPEND_TIME
         try:
-            key = self.key(message)
+            key, order = self.key(message), self.order(message)
             if self.reshapes_expected:
                 payload, beside = self._project(message)
             else:
                 payload, beside = canonical(message), b""
-        except _KeyError as error:
+        except KeyMissingError as error:
             return Entry(offset, index, timestamp, error.kind, b"", b"", raw, str(error).encode(), b"")
         except TypeError:
             # Only a hole is not a JSON value. A message with one equals nothing: no JSON begins so.
             payload, beside = self._project_holes(message)
             code = digest(b"hole" + raw + _PLACE.pack(offset, index) + payload + beside)
-            return Entry(offset, index, timestamp, MESSAGE, key, code, raw, payload, beside)
-        return Entry(offset, index, timestamp, MESSAGE, key, digest(payload), raw, payload, beside)
+            return Entry(offset, index, timestamp, MESSAGE, key, code, raw, payload, beside, order, appended)
+        return Entry(offset, index, timestamp, MESSAGE, key, digest(payload), raw, payload, beside, order, appended)
 
     def actual(self, message: Message, record: Record, value: bytes) -> Entry:
         """Return the entry of a message that was published; raises `UndecodableError`."""
@@ -294,12 +257,25 @@ class _Entries:
             ignored = {name: message.pop(name) for name in self.only_ignored if name in message}
             payload = canonical(message)
             self._refuse_repeated(value, message, payload, ignored)
-            key = self.key(message)
+            key, order = self.key(message), self.order(message)
         else:
             self.reader.refuse_repeated(value, canonical(message))
-            key = self.key(message)
+            key, order = self.key(message), self.order(message)
             payload, beside = self._project(message)
-        return Entry(record.offset, 0, _timestamp(record), MESSAGE, key, digest(payload), b"", payload, beside)
+        appended = record.timestamp_type == LOG_APPEND_TIME
+        return Entry(
+            record.offset,
+            0,
+            _timestamp(record),
+            MESSAGE,
+            key,
+            digest(payload),
+            b"",
+            payload,
+            beside,
+            order,
+            appended,
+        )
 
     def _refuse_repeated(self, value: bytes, message: Message, payload: bytes, ignored: Message) -> None:
         """Refuse a record in which a field occurs twice, without writing it whole once more."""
@@ -429,7 +405,7 @@ def _observer(entries: _Entries) -> Callable[[Record], Entry]:
             return entries.actual(read(record.value), record, record.value or b"")
         except UndecodableError as error:
             return _rejected(record, 0, UNDECODABLE, b"", str(error))
-        except _KeyError as error:
+        except KeyMissingError as error:
             return _rejected(record, 0, UNKEYED, b"", str(error))
 
     return observe
@@ -460,16 +436,3 @@ def _differ(rules: Rules, show: Show, *, strict: bool) -> Callable[[Entry, Entry
         return found
 
     return diff
-
-
-def _key_shower(contract: Contract, rules: Rules, show: Show) -> Callable[[bytes], list[Any]]:
-    read = reader()
-    hidden = [is_hidden(rules, path) for path in contract.key_paths()]
-
-    def shown_key(key: bytes) -> list[Any]:
-        if not key:
-            return []
-        parts = zip(read(key), hidden, strict=True)
-        return [show.value(part, masked=masked) for part, masked in parts]
-
-    return shown_key

@@ -171,7 +171,6 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
     """Yield the settings that this version would not honour."""
-    order = contract.order
     asked: list[tuple[Place, bool]] = [
         (("security",), contract.security is not None),
         (("legacy", "mirror"), contract.legacy.mirror is not None),
@@ -181,7 +180,6 @@ def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
         (("rebuilt", "format"), contract.rebuilt.format != "json"),
         (("verdicts", "format"), contract.verdicts.format != "json"),
         (("match", "kafka_key"), contract.match.kafka_key),
-        (("order", "by"), order is not None and order.by != contract.match.key),
         (("start",), contract.start != "earliest"),
     ]
     if isinstance(contract.rebuild, dict):
@@ -197,6 +195,5 @@ _INSTEAD: Final[dict[Place, str]] = {
     ("legacy", "format"): "expected json",
     ("rebuilt", "format"): "expected json",
     ("verdicts", "format"): "expected json",
-    ("order", "by"): "expected the paths of match.key, or no order",
     ("start",): "expected earliest",
 }

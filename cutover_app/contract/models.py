@@ -92,6 +92,17 @@ class Rebuilt(Model):
     format: Literal["json", "avro"] = "json"
 
 
+def plain_paths(texts: list[str]) -> list[str]:
+    """Return paths of field names as they are; raises ValueError for any other."""
+    paths = [parse_path(each) for each in texts]
+    for path in paths:
+        if not path or not all(isinstance(step, str) for step in path):
+            raise ValueError("expected field names only: no positions, no wildcards")
+    if len(set(paths)) < len(paths):
+        raise ValueError("a path occurs twice")
+    return texts
+
+
 class Match(Model):
     """What expected and actual messages are paired by, in the new format."""
 
@@ -102,19 +113,18 @@ class Match(Model):
     @field_validator("key")
     @classmethod
     def _plain(cls, key: list[str]) -> list[str]:
-        paths = [parse_path(each) for each in key]
-        for path in paths:
-            if not path or not all(isinstance(step, str) for step in path):
-                raise ValueError("expected field names only: no positions, no wildcards")
-        if len(set(paths)) < len(paths):
-            raise ValueError("a path occurs twice")
-        return key
+        return plain_paths(key)
 
 
 class Order(Model):
     """Within which records order must hold."""
 
     by: list[PathText] = Field(min_length=1, max_length=16)
+
+    @field_validator("by")
+    @classmethod
+    def _plain(cls, by: list[str]) -> list[str]:
+        return plain_paths(by)
 
 
 class Timing(Model):
@@ -341,6 +351,15 @@ class Contract(Model):
         """Return the paths of the match key."""
         return tuple(parse_path(each) for each in self.match.key)
 
+    def order_paths(self) -> tuple[Path, ...]:
+        """Return the paths of the order key, by default those of the match key."""
+        return self.key_paths() if self.order is None else tuple(parse_path(each) for each in self.order.by)
+
+    @property
+    def order_apart(self) -> bool:
+        """Whether the order key is another one than the match key."""
+        return self.order_paths() != self.key_paths()
+
     @field_validator("rebuild")
     @classmethod
     def _no_conflicts(cls, rebuild: Any) -> Any:
@@ -375,7 +394,7 @@ class Contract(Model):
         return self
 
     def _compare_paths(self) -> None:
-        keys = self.key_paths()
+        keys = {**dict.fromkeys(self.order_paths(), "order.by"), **dict.fromkeys(self.key_paths(), "match.key")}
         for name in ("ignore", "tolerance", "unordered"):
             for index, rule in enumerate(getattr(self.compare, name)):
                 place = ("compare", name, index, "path")
@@ -384,21 +403,19 @@ class Contract(Model):
                     raise SettingError("expected a path below the message itself", *place)
                 if any(isinstance(step, int) for step in path):
                     raise SettingError("expected [*]: single positions have no rules", *place)
-                if any(_overlap(path, key) for key in keys):
-                    raise SettingError("a part of match.key, by whose value is paired", *place)
+                said = next((name for key, name in keys.items() if _overlap(path, key)), None)
+                if said is not None:
+                    raise SettingError(f"a part of {said}, whose value counts as it is", *place)
 
     def _keys_are_made(self) -> None:
         if not isinstance(self.rebuild, dict):
             return
         targets = targets_of(self.rebuild)
-        for key in self.key_paths():
-            if not any(key[: len(target)] == target for target in targets):
-                made = ", ".join(sorted(map(render_path, targets)))
-                raise SettingError(
-                    f"nothing in rebuild makes {render_path(key)}; its targets: {made}",
-                    "match",
-                    "key",
-                )
+        for paths, place in ((self.key_paths(), ("match", "key")), (self.order_paths(), ("order", "by"))):
+            for key in paths:
+                if not any(key[: len(target)] == target for target in targets):
+                    made = ", ".join(sorted(map(render_path, targets)))
+                    raise SettingError(f"nothing in rebuild makes {render_path(key)}; its targets: {made}", *place)
 
     def _lookups_exist(self) -> None:
         for name, table in self.lookups.items():

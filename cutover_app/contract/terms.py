@@ -22,4 +22,6 @@ def judge_terms(contract: Contract, compiled: Compiled) -> JudgeTerms:
         diff=compiled.diff,
         matches=contract.verdicts.matches,
         shown_key=compiled.shown_key,
+        late_ms=timing.late_ms,
+        order_apart=contract.order_apart,
     )

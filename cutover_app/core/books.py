@@ -38,7 +38,6 @@ class Ledger(msgspec.Struct, array_like=True):
     notices: int = 0
     """Rejected records whose home is another intake partition: known here only to explain a lonely partner."""
     tallies: list[int] = msgspec.field(default_factory=lambda: [0] * len(TALLIES))
-    ignored: int = 0
     passed: int = 0
     """Source offsets that stage one says it passed, and of what kind they were; the same in every intake partition."""
     records: int = 0
@@ -66,12 +65,16 @@ class Books(msgspec.Struct, array_like=True):
     senders_dropped: int = 0
     edges: list[Edge] = []
     rejects: tuple[list[Position], list[Position]] = msgspec.field(default_factory=lambda: ([], []))
-    closed_to: list[int] = msgspec.field(default_factory=lambda: [-1, -1])
-    """Per side: the intake position up to which pending rows have been closed."""
+    closed_to: list[int] = msgspec.field(default_factory=lambda: [-1, -1, -1])
+    """Per side: the intake position up to which pending rows have been closed; then, of the rebuilt side, the one up
+    to which they were given up because the mirror was not proven."""
     buckets: tuple[int, int] = (0, 0)
     """First and next number of the buckets of keys to be forgotten."""
     forgotten: int = 0
     crowded: int = 0
+    """Order keys with more records than are judged for order."""
+    spread: int = 0
+    """Order keys whose records are spread over several partitions of a topic."""
     imbalances: list[str] = []
     imbalanced: int = 0
     """How many imbalances there were in all."""

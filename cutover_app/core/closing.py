@@ -14,6 +14,8 @@ B. A vouch is worth the judge time at X, not at the barrier that carries it. Of 
    exactly, the nearest *earlier* barrier counts: late is safe, early is not. An X older than the ring is ignored.
 C. A frontier exists only when every source partition of that side has been vouched for, by the largest partition count
    that any barrier of the incarnation has carried. When the count grows it falls back; what is closed stays closed.
+D. A vouch that is not proven (R1.5: the topic is a copy, and nobody could ask how complete it is) closes nothing. It is
+   kept apart, and lets a record without partner be called indeterminate until a proven one comes.
 """
 
 from bisect import bisect_right
@@ -78,18 +80,23 @@ class Frontier(msgspec.Struct, array_like=True):
     vouched: dict[int, int] = {}
     closed: int = NEVER
     """The highest frontier so far: records of the other side up to `closed - grace` are closed."""
+    unproven: dict[int, int] = {}
+    """What was vouched for without proof, while that is ahead of `vouched`."""
+    claimed: int = NEVER
+    """The highest frontier so far if vouches without proof count too (invariant D)."""
 
     def count(self, topic: str, incarnation: str, partitions: int) -> None:
         """Take in the partition count of a barrier; another incarnation starts afresh."""
         if (topic, incarnation) != (self.topic, self.incarnation):
             self.topic, self.incarnation = topic, incarnation
-            self.partitions, self.vouched = 0, {}
+            self.partitions, self.vouched, self.unproven = 0, {}, {}
         self.partitions = max(self.partitions, partitions)
 
-    def vouch(self, partition: int, judge_ms: int) -> None:
+    def vouch(self, partition: int, judge_ms: int, *, proven: bool = True) -> None:
         """Take in that a source partition is complete as of `judge_ms`."""
-        if judge_ms > self.vouched.get(partition, NEVER):
-            self.vouched[partition] = judge_ms
+        vouched = self.vouched if proven else self.unproven
+        if judge_ms > vouched.get(partition, NEVER):
+            vouched[partition] = judge_ms
 
     def value(self) -> int:
         """Return the frontier, or `NEVER` while a partition has not been vouched for."""
@@ -100,4 +107,20 @@ class Frontier(msgspec.Struct, array_like=True):
     def advance(self) -> int:
         """Raise what is closed to the frontier and return it."""
         self.closed = max(self.closed, self.value())
+        if self.unproven:
+            self.claimed = max(self.claimed, self._claim())
+            if self.closed >= self.claimed:
+                self.unproven = {}
         return self.closed
+
+    def _claim(self) -> int:
+        vouched, unproven = self.vouched, self.unproven
+        if not self.partitions or len(vouched.keys() | unproven.keys()) < self.partitions:
+            return NEVER
+        numbers = range(self.partitions)
+        return min(max(vouched.get(number, NEVER), unproven.get(number, NEVER)) for number in numbers)
+
+    @property
+    def is_proven(self) -> bool:
+        """Return whether no vouch without proof is ahead of the proven ones."""
+        return self.claimed <= self.closed

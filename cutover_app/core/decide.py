@@ -1,22 +1,35 @@
-"""What the pairing of a key means: outcomes and findings (R6, R8).
+"""What the pairing of a key means: outcomes and findings (R6, R7, R8).
 
 A pure function of a key row, its payloads and the books.
 
-A pair whose messages agree under the contract is a match. One that does not is a mismatch. A record that has no partner
-is missing or unknown, or a duplicate of one that has. Where the evidence has an edge (a range of a source that nobody
-can read any more), what would be missing, unknown or unequal near that edge is indeterminate: the partner may have
-been in there. Duplicates stay duplicates, because both copies were seen.
+A pair whose messages agree under the contract is a match, unless it is late or out of order; else it is a mismatch. A
+record that has no partner is missing or unknown, or a duplicate of one that has. Where the evidence has an edge (a
+range of a source that nobody can read any more), what would be missing, unknown or wrong near that edge is
+indeterminate: the partner may have been in there. Duplicates stay duplicates, because both copies were seen. An actual
+that has waited long enough, but behind a mirror of which nobody could say whether it is complete, is indeterminate
+until that can be said (R1.5).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from cutover_app.core.books import Books
 from cutover_app.core.frames import LEGACY, REBUILT, Entry
+from cutover_app.core.limits import ORDERED_MAX
+from cutover_app.core.ordering import overtaken, passage
 from cutover_app.core.pairing import Pairing, leftovers, pair
-from cutover_app.core.state import KeyRow, Rec, other
-from cutover_app.core.verdicts import DUPLICATE, INDETERMINATE, MATCH, MISMATCH, Finding
+from cutover_app.core.state import CROWDED, KeyRow, Rec, other
+from cutover_app.core.verdicts import (
+    DUPLICATE,
+    INDETERMINATE,
+    LATE,
+    MATCH,
+    MISMATCH,
+    OUT_OF_ORDER,
+    UNKNOWN,
+    Finding,
+)
 
 Differ = Callable[[Entry, Entry], tuple[Finding, ...]]
 Load = Callable[[int, Rec], Entry]
@@ -44,6 +57,12 @@ class JudgeTerms:
     unique: bool
     diff: Differ
     """(expected, actual) -> findings; none is a match."""
+    late_ms: int = 1 << 62
+    """By how much an actual may be younger than its expected record, by their own timestamps."""
+    order_apart: bool = False
+    """Whether the order key is another one than the match key."""
+    ordered_max: int = ORDERED_MAX
+    """Records of one order key up to which its order is judged."""
     matches: bool = False
     """Whether matches are published too."""
     shown_key: Callable[[bytes], list[Any]] = _as_it_is
@@ -78,6 +97,12 @@ class Decision:
     pairs: list[Paired] = field(default_factory=list)
     singles: list[Single] = field(default_factory=list)
     by_order: bool = False
+    near: bool = False
+    """Whether a record of the key lies near a lost range."""
+
+
+UNPROVEN_NOTE: Final = "mirror not proven: nobody could say whether the copy of the legacy topic was complete"
+OVERTAKEN_NOTE: Final = "a message of the same order key that came after it was published before it"
 
 
 def decide(terms: JudgeTerms, books: Books, row: KeyRow, load: Load) -> Decision:
@@ -85,7 +110,10 @@ def decide(terms: JudgeTerms, books: Books, row: KeyRow, load: Load) -> Decision
     expected, actual = _in_order(books, row.expected), _in_order(books, row.actual)
     differ = _Differ(terms.diff, load)
     pairing = pair(expected, actual, terms.unique, lambda e, a: len(differ(e, a)))
-    decision = Decision(_decide_pairs(terms, books, row, pairing, differ), by_order=pairing.by_order)
+    near = bool(books.edges) and any(
+        _near_edge(terms, books, side, record) for side in (LEGACY, REBUILT) for record in row.of(side)
+    )
+    decision = Decision(_decide_pairs(terms, row, pairing, differ, near=near), by_order=pairing.by_order, near=near)
     for side, ordered in ((LEGACY, expected), (REBUILT, actual)):
         for record, outcome in leftovers(pairing, side, ordered):
             decision.singles.append(_single(terms, books, side, record, outcome))
@@ -121,25 +149,45 @@ class _Differ:
         return entry
 
 
-def _decide_pairs(terms: JudgeTerms, books: Books, row: KeyRow, pairing: Pairing, differ: _Differ) -> list[Paired]:
-    pairs = []
-    near = bool(books.edges) and any(
-        _near_edge(terms, books, side, record) for side in (LEGACY, REBUILT) for record in row.of(side)
-    )
-    unequal = INDETERMINATE if near else MISMATCH
-    for expected, actual in pairing.equal:
-        # What a tolerance covers is not in the digest; it travels beside it.
-        findings = differ(expected, actual) if expected.beside != actual.beside else ()
-        pairs.append(Paired(expected, actual, True, unequal if findings else MATCH, findings))
-    for expected, actual in pairing.unequal:
-        findings = differ(expected, actual)
-        pairs.append(Paired(expected, actual, False, unequal if findings else MATCH, findings))
-    return pairs
+def _decide_pairs(terms: JudgeTerms, row: KeyRow, pairing: Pairing, differ: _Differ, *, near: bool) -> list[Paired]:
+    behind = set() if near else _overtaken(terms, row, pairing)
+    made = []
+    for equal, pairs in ((True, pairing.equal), (False, pairing.unequal)):
+        for expected, actual in pairs:
+            # What a tolerance covers is not in the digest; it travels beside it.
+            findings = () if equal and expected.beside == actual.beside else differ(expected, actual)
+            if actual.timestamp - expected.timestamp > terms.late_ms:
+                findings += _late(terms, expected, actual)
+            if expected.position in behind:
+                findings += (Finding(OUT_OF_ORDER, note=OVERTAKEN_NOTE),)
+            outcome = (INDETERMINATE if near else MISMATCH) if findings else MATCH
+            made.append(Paired(expected, actual, equal, outcome, findings))
+    return made
+
+
+def _late(terms: JudgeTerms, expected: Rec, actual: Rec) -> tuple[Finding, ...]:
+    """R7: by the records' own timestamps, where these mean the same on both sides."""
+    if expected.timestamp < 0 or expected.appended != actual.appended:
+        return ()
+    delay = actual.timestamp - expected.timestamp
+    return (Finding(LATE, note=f"{delay} ms after its legacy record; allowed are {terms.late_ms} ms"),)
+
+
+def _overtaken(terms: JudgeTerms, row: KeyRow, pairing: Pairing) -> set[int]:
+    """Return the positions of the expected records whose pairs are out of order."""
+    if terms.order_apart:
+        return {record.position for record in row.expected if record.overtaken}
+    pairs = pairing.equal + pairing.unequal
+    if len(pairs) < 2 or row.noted & CROWDED:
+        return set()
+    return overtaken(passage(b"", expected, actual) for expected, actual in pairs)
 
 
 def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None) -> Single:
     if outcome is None:
-        return Single(side, record, None)
+        if not is_given_up(terms, books, side, record):
+            return Single(side, record, None)
+        return Single(side, record, INDETERMINATE, (Finding(UNKNOWN, note=UNPROVEN_NOTE),))
     finding = Finding(outcome)
     if outcome == DUPLICATE:
         if side == LEGACY:
@@ -147,6 +195,12 @@ def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: st
     elif books.edges and _near_edge(terms, books, side, record):
         outcome = INDETERMINATE
     return Single(side, record, outcome, (finding,))
+
+
+def is_given_up(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:
+    """Tell whether an actual would be closed, had somebody proven that the mirror is complete."""
+    frontier = books.frontiers[LEGACY]
+    return side == REBUILT and not frontier.is_proven and record.judge_ms + terms.grace_ms <= frontier.claimed
 
 
 def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:

@@ -23,7 +23,7 @@ def lay_out(entries: Iterable[Entry], partitions: int) -> dict[int, list[Entry]]
             for partition in range(partitions):
                 laid.setdefault(partition, []).append(entry)
             continue
-        partition = crc32(entry.key) % partitions
+        partition = crc32(entry.order or entry.key) % partitions
         if partition in laid:
             laid[partition].append(entry)
         else:

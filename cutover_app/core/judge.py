@@ -10,15 +10,14 @@ How a record goes through:
    accepted, joins the row of its match key, and the key counts as touched.
 2. A barrier moves the frontiers, closes what is due (R1), has the touched keys decided, and only then lets go of what
    is older than remembered (R7).
-3. `settle` decides every touched key: who is paired with whom (`pairing`), what that means (`decide`), and publishes
-   what differs from what was published before.
+3. `settle` decides every touched key: who is paired with whom (`pairing`), what that means (`decide`), whether order
+   was kept (`ordering`), and publishes what differs from what was published before.
 
 Invariants:
 
 A. Outcomes of a key depend on the set of its records and closes, never on how the log was cut into chunks; the sequence
    of revisions may.
-B. Whether a key is forgotten is decided by its row and the last barrier alone. Rows are deleted later, in bulk, and a
-   record that comes before that finds a row that no longer counts.
+B. Whether a key is forgotten is decided by its rows and the last barrier alone (`forgetting`).
 C. Every accepted record is in exactly one tally of the books at any time.
 """
 
@@ -26,10 +25,13 @@ from collections.abc import Callable
 from typing import Final
 
 from cutover_app.core.books import BOOKS_KEY, Books
-from cutover_app.core.decide import Decision, JudgeTerms, decide
+from cutover_app.core.cache import Store
+from cutover_app.core.decide import Decision, JudgeTerms, decide, is_given_up
+from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
 from cutover_app.core.frames import (
     LEGACY,
+    MESSAGE,
     REBUILT,
     REJECTED_AS,
     SIDES,
@@ -40,8 +42,9 @@ from cutover_app.core.frames import (
     Origin,
     Records,
 )
+from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.publishing import Publisher
-from cutover_app.core.rows import BOOKS_TABLE, Changes, Rows, Store
+from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows
 from cutover_app.core.state import (
     ALONE,
     DUPLICATED,
@@ -54,10 +57,11 @@ from cutover_app.core.state import (
     PendingRow,
     Rec,
     decode_row,
+    order_row_key,
     other,
     position_of,
 )
-from cutover_app.core.verdicts import DUPLICATE, FINE, INDETERMINATE, Finding, Position, Verdict
+from cutover_app.core.verdicts import DUPLICATE, INDETERMINATE, Finding, Position, Verdict
 
 __all__ = ["Judge", "JudgeTerms"]
 
@@ -82,11 +86,12 @@ class Judge:
         self.books = decode_row(Books, data) if data is not None else Books(terms.rules, partition)
         self._check_rules(self.books.rules, "the state of this run")
         self._rows = Rows(store, self.books)
+        self._ordering = Ordering(self.books, self._rows, terms.ordered_max)
+        self._forgetting = Forgetting(terms, self.books, self._rows, self._ordering)
         self._publisher = Publisher(terms, self.books, self._rows)
         self._touched: dict[bytes, None] = {}
         self.entries = 0
         """Entries taken in since this judge was made, redelivered ones included."""
-        self.on_forgotten: Callable[[bytes], None] = _ignore
 
     def __repr__(self) -> str:
         """Return where this judge is, as an operator asks for it."""
@@ -97,6 +102,10 @@ class Judge:
     def partition(self) -> int:
         """Return the intake partition that is judged."""
         return self.books.partition
+
+    def tell_forgotten(self, told: Callable[[bytes], None]) -> None:
+        """Have `told` called with the key of every row that is forgotten."""
+        self._forgetting.on_forgotten = told
 
     @property
     def next_offset(self) -> int:
@@ -122,10 +131,12 @@ class Judge:
         while self._touched:
             touched, self._touched = self._touched, {}
             for key in touched:
-                row = rows.load(key)
+                row = rows.keys.load(key)
                 if row is not None:
                     self._decide(key, row)
-            rows.changed(touched)
+            rows.keys.changed(touched)
+            if self.terms.order_apart:
+                self._touched.update(dict.fromkeys(self._ordering.settle()))
 
     def take_verdicts(self) -> list[Verdict]:
         """Return the verdicts decided since the last call, in the order of their decision."""
@@ -155,10 +166,11 @@ class Judge:
         entries = frame.entries
         books.arrived(frame.sender, len(entries))
         self.entries += len(entries)
-        rows.prefetch(entry.key for entry in entries if not entry.kind)
+        self._prefetch(entries)
         position = position_of(offset)
         forgotten = books.forgotten_ms - self.terms.remember_ms
-        find, touched = rows.key, self._touched
+        find, touched = rows.keys.find, self._touched
+        apart = self.terms.order_apart
         accepted = 0
         for entry in entries:
             position += 1
@@ -171,13 +183,17 @@ class Judge:
                 self._reject(frame, entry)
                 continue
             accepted += 1
-            key = entry.key
+            key = entry.order + entry.key if apart else entry.key
             row = find(key)
-            if row is not None and row.last_ms <= forgotten and self._is_forgotten(row):
+            if row is not None and row.last_ms <= forgotten and not self._forgetting.counts(row):
                 self._forget(key, row)
                 row = None
+            if apart:
+                self._join_order(entry.order, key, now, source, is_new=row is None)
             if row is None:
-                row = rows.new_key(key, now)
+                row = rows.keys.add(key, KeyRow([], [], [], now, entry.order if apart else b""))
+                if not apart:
+                    rows.await_forgetting(key)
             row.last_ms = now
             (row.expected if side == LEGACY else row.actual).append(_record(entry, source, position, now))
             rows.add_payload(side, position, PendingRow(key, now, entry.payload))
@@ -185,6 +201,25 @@ class Judge:
         books.marks[source] = mark
         ledger.accepted += accepted
         ledger.tallies[PENDING] += accepted
+
+    def _prefetch(self, entries: list[Entry]) -> None:
+        """Read the rows that a frame needs in one go."""
+        rows = self._rows
+        if not self.terms.order_apart:
+            rows.keys.prefetch([entry.key for entry in entries if not entry.kind])
+            return
+        rows.keys.prefetch([entry.order + entry.key for entry in entries if not entry.kind])
+        rows.orders.prefetch([order_row_key(entry.order) for entry in entries if not entry.kind])
+
+    def _join_order(self, order: bytes, key: bytes, now: int, source: int, *, is_new: bool) -> None:
+        """Add a record to its order key, of which nothing is left where that counts no more."""
+        row = self._ordering.row(order)
+        if row is not None and not self._forgetting.order_counts(row):
+            for each in row.keys:
+                self._touched.pop(each, None)
+            self._forgetting.forget_order(order)
+            is_new = True
+        self._ordering.arrived(order, key, now, source, is_new=is_new)
 
     def _reject(self, frame: Records, entry: Entry) -> None:
         """Judge a record that holds no message; at home it is counted and published, elsewhere only remembered."""
@@ -213,90 +248,95 @@ class Judge:
         if frame.partitions:
             frontier.count(frame.topic, frame.incarnation, frame.partitions)
             for vouch in frame.vouches:
-                frontier.vouch(vouch.source.partition, books.ring.time_of(vouch.barrier))
+                at = books.ring.time_of(vouch.barrier)
+                frontier.vouch(vouch.source.partition, at, proven=frame.proven)
         if books.add_edges(frame.edges):
             self._touch_problems()
         frontier.advance()
         self._close(other(frame.side), offset)
+        if frame.side == LEGACY:
+            self._give_up()
         self.settle()
         books.forgotten_ms = max(books.forgotten_ms, min(each.value() for each in books.frontiers))
-        self._delete_forgotten()
+        self._forgetting.delete_oldest()
 
     def _touch_problems(self) -> None:
         """Have every key decided again that an edge may explain; what is forgotten keeps its verdicts."""
         for key in dict.fromkeys(self._rows.payload_keys()):
-            row = self._rows.load(key)
+            row = self._rows.keys.load(key)
             if row is None:
                 continue
-            if self._is_forgotten(row):
-                self._forget(key, row)
-            else:
+            if self._forgetting.counts(row):
                 self._touched[key] = None
+            else:
+                self._forget(key, row)
+
+    def _forget(self, key: bytes, row: KeyRow) -> None:
+        self._touched.pop(key, None)
+        self._forgetting.forget(key, row)
 
     def _close(self, side: int, offset: int) -> None:
         """Close the records of a side whose grace has passed, oldest first."""
         rows = self._rows
         limit = self.books.frontiers[other(side)].closed - self.terms.grace_ms
         while (head := rows.waiting(side)) is not None and head.judge_ms <= limit:
-            rows.close_next(side, head.position)
-            row = rows.load(head.key)
+            rows.pass_by(side, head.position)
+            row = rows.keys.load(head.key)
             for record in row.of(side) if row is not None else ():
                 if record.position == head.position and record.stored and record.closed_at == OPEN:
                     record.closed_at = offset
                     self._touched[head.key] = None
 
+    def _give_up(self) -> None:
+        """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
+        rows, frontier = self._rows, self.books.frontiers[LEGACY]
+        rows.watch_unproven(not frontier.is_proven)
+        limit = frontier.claimed - self.terms.grace_ms
+        while (head := rows.waiting(UNPROVEN)) is not None and head.judge_ms <= limit:
+            rows.pass_by(UNPROVEN, head.position)
+            if rows.keys.load(head.key) is not None:
+                self._touched[head.key] = None
+
     def _is_closed(self, side: int, record: Rec) -> bool:
         return record.judge_ms + self.terms.grace_ms <= self.books.frontiers[other(side)].closed
-
-    # -- forgetting ----------------------------------------------------------------------------------------------------
-
-    def _is_forgotten(self, row: KeyRow) -> bool:
-        """Tell whether a row no longer counts, by the last barrier (invariant B)."""
-        if row.last_ms + self.terms.remember_ms > self.books.forgotten_ms:
-            return False
-        if any(record.tally == PENDING for records in (row.expected, row.actual) for record in records):
-            return False
-        if all(published.outcome in FINE for published in row.published):
-            return True
-        return row.last_ms + self.terms.problems_ms <= self.books.forgotten_ms
-
-    def _forget(self, key: bytes, row: KeyRow) -> None:
-        self.on_forgotten(key)
-        self.books.forgotten += 1
-        self._touched.pop(key, None)
-        self._rows.drop_key(key, row)
-
-    def _delete_forgotten(self) -> None:
-        """Delete the rows of the oldest bucket once its time has come."""
-        rows = self._rows
-        bucket = rows.oldest_bucket()
-        if bucket is None or bucket.judge_ms + self.terms.remember_ms > self.books.forgotten_ms:
-            return
-        rows.prefetch(bucket.keys)
-        for key in bucket.keys:
-            row = rows.key(key)
-            if row is None:
-                continue
-            if self._is_forgotten(row):
-                self._forget(key, row)
-            else:
-                rows.remember_longer(key)
-        rows.drop_bucket()
 
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
     def _decide(self, key: bytes, row: KeyRow) -> None:
         if len(row.expected) == len(row.actual) == 1 and not row.published and not self.terms.matches:
             expected, actual = row.expected[0], row.actual[0]
-            if expected.digest == actual.digest and expected.beside == actual.beside:
+            if expected.digest == actual.digest and expected.beside == actual.beside and self._is_plain(row):
                 self._settle_equal(expected, actual)
+                if row.order:
+                    self._ordering.paired(row.order, key, [(expected, actual)])
                 return
-        if not (row.expected and row.actual) and all(r.closed_at == OPEN for r in row.expected + row.actual):
+        if not (row.expected and row.actual) and not self._is_due(row):
             return
+        records = len(row.expected) + len(row.actual)
+        if not row.order and records > 2:
+            sources = [[record.source for record in side] for side in (row.expected, row.actual)]
+            row.noted = note(self.books, row.noted, sources, crowded=records > self.terms.ordered_max)
         decision = decide(self.terms, self.books, row, lambda side, record: self._entry(key, row, side, record))
+        if row.order:
+            pairs = [] if decision.near else [(pair.expected, pair.actual) for pair in decision.pairs]
+            self._ordering.paired(row.order, key, pairs)
+            unmark(row, {expected.position for expected, _ in pairs})
         self._retally(row, decision)
         self._keep_payloads(key, row, decision)
         self._publisher.publish(key, row, decision)
+
+    def _is_plain(self, row: KeyRow) -> bool:
+        """Tell whether nothing but its content can be wrong with the one pair of a key."""
+        expected, actual = row.expected[0], row.actual[0]
+        if actual.timestamp - expected.timestamp > self.terms.late_ms:
+            return False
+        return not row.order or not (expected.overtaken or self.books.edges)
+
+    def _is_due(self, row: KeyRow) -> bool:
+        """Tell whether anything can be said about a key of which only one side is known."""
+        if any(record.closed_at != OPEN for record in row.expected + row.actual):
+            return True
+        return any(is_given_up(self.terms, self.books, REBUILT, record) for record in row.actual)
 
     def _settle_equal(self, expected: Rec, actual: Rec) -> None:
         """The common case: one pair, equal, nothing published before."""
@@ -371,8 +411,17 @@ class Judge:
 
     def _entry(self, key: bytes, row: KeyRow, side: int, record: Rec) -> Entry:
         payload = self._payload(row, side, record)
+        match_key = key[len(row.order) :]
         return Entry(
-            record.offset, record.index, record.timestamp, 0, key, record.digest, record.raw, payload, record.beside
+            record.offset,
+            record.index,
+            record.timestamp,
+            MESSAGE,
+            match_key,
+            record.digest,
+            record.raw,
+            payload,
+            record.beside,
         )
 
     def _check_rules(self, rules: str, where: str) -> None:
@@ -394,7 +443,21 @@ def _compared_again(row: KeyRow) -> set[bytes]:
 
 
 def _record(entry: Entry, source: int, position: int, now: int) -> Rec:
-    return Rec(source, entry.offset, entry.index, entry.timestamp, position, now, entry.digest, entry.raw, entry.beside)
+    return Rec(
+        source,
+        entry.offset,
+        entry.index,
+        entry.timestamp,
+        position,
+        now,
+        entry.digest,
+        entry.raw,
+        entry.beside,
+        OPEN,
+        PENDING,
+        True,
+        entry.appended,
+    )
 
 
 def _tally_of(outcome: str | None) -> int:
@@ -403,7 +466,3 @@ def _tally_of(outcome: str | None) -> int:
     if outcome == DUPLICATE:
         return DUPLICATED
     return UNDETERMINED if outcome == INDETERMINATE else ALONE
-
-
-def _ignore(_key: bytes) -> None:
-    pass

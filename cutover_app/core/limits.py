@@ -17,6 +17,9 @@ SHOWN_CHARS_MAX = 256
 CLOSEST_MAX = 32
 """Leftovers of one key, both sides together, that are paired closest first; above it by order (R6.2)."""
 
+ORDERED_MAX = 1000
+"""Records of one order key, both sides together, whose order is judged (R12); beyond it none of them is."""
+
 FRAME_BYTES_MAX = 256 * 1024
 """Bytes of entries after which a frame is cut; a larger single entry travels alone."""
 

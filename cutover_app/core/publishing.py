@@ -117,7 +117,7 @@ class Publisher:
             origin,
             said,
             rev=published.rev,
-            key=self._terms.shown_key(known.key),
+            key=self._terms.shown_key(known.key[len(known.row.order) :]),
             legacy=mine if side == LEGACY else theirs,
             rebuilt=theirs if side == LEGACY else mine,
             nearby=self._unreadable_near(side, record) if said.outcome in (MISSING, UNKNOWN) else (),

@@ -1,30 +1,34 @@
 """The judge's rows between two checkpoints: read through, written back.
 
 What is committed is read from a `Store`; what has changed since lives in memory. A pair that meets between two
-checkpoints therefore costs one row, and its payloads are never written at all. Two generations of key rows are kept,
-those touched since the last checkpoint and those touched before it, so memory is bounded by what passes in two
+checkpoints therefore costs one row, and its payloads are never written at all. Memory is bounded by what passes in two
 checkpoints, whatever the number of pending records.
 
 Invariants:
 
 A. A row in memory is newer than the row of the same key in the store.
-B. The queue of a side yields each pending row once per scan, by ascending intake position: the committed ones from the
-   store, then those in memory. A row whose record has been paired since is skipped by whoever asks.
+B. A queue yields each pending row of its side once per scan, by ascending intake position: the committed ones from the
+   store, then those in memory. A row whose record has been paired since is skipped by whoever asks. Each side has a
+   queue of what is to be closed. While the mirror is not proven the rebuilt side has a second one, ahead of the first:
+   of what is to be called indeterminate.
 C. Between `changes` and `committed` nothing is read or written.
 """
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from cutover_app.core.books import BOOKS_KEY, Books
+from cutover_app.core.cache import RowCache, Store
+from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.limits import BUCKET_KEYS_MAX
 from cutover_app.core.state import (
     BucketRow,
     FamilyRow,
     KeyRow,
+    OrderRow,
     PendingHead,
     PendingRow,
     bucket_key,
@@ -43,21 +47,11 @@ TABLES: Final = (PENDING_TABLE, SETTLED_TABLE, BOOKS_TABLE, FAMILIES_TABLE)
 
 SCAN_ROWS: Final = 256
 
+UNPROVEN: Final = 2
+"""The second queue of the rebuilt side (invariant B)."""
+
 Changes = dict[str, dict[bytes, bytes | None]]
 """Table name -> row key -> encoded row, None where the row is deleted."""
-
-
-class Store(Protocol):
-    """Committed rows of one intake partition."""
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        """Return one row."""
-
-    def get_many(self, table: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Return rows in the order of `keys`."""
-
-    def scan(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        """Return up to `limit` rows with keys from `start` on, ascending."""
 
 
 class Waiting(NamedTuple):
@@ -70,8 +64,9 @@ class Waiting(NamedTuple):
 
 @dataclass(slots=True)
 class _Queue:
-    """What is to be closed of one side: committed rows scanned already, rows in memory, rows that came back."""
+    """What waits of one side: committed rows scanned already, rows in memory, rows that came back."""
 
+    side: int
     next_scan: int
     """Committed rows below this position are in `heads`, in `restored`, or gone."""
     heads: deque[Waiting] = field(default_factory=deque)
@@ -86,14 +81,14 @@ class Rows:
     def __init__(self, store: Store, books: Books) -> None:
         self._store = store
         self._books = books
-        self._hot: dict[bytes, KeyRow] = {}
-        self._cold: dict[bytes, KeyRow] = {}
-        self._dirty: set[bytes] = set()
-        self._dropped: set[bytes] = set()
+        self.keys = RowCache(store, SETTLED_TABLE, KeyRow)
+        """Key rows."""
+        self.orders = RowCache(store, SETTLED_TABLE, OrderRow)
+        """Order rows, where the order key is not the match key."""
         self._fresh: list[bytes] = []
         self._payloads: dict[int, tuple[int, PendingRow]] = {}
         self._unwanted: set[bytes] = set()
-        self._queues = tuple(_Queue(next_scan=position + 1) for position in books.closed_to)
+        self._queues = [_Queue(side, books.closed_to[side] + 1) for side in (LEGACY, REBUILT)]
         self._committed_to = _last_position(books)
         self._bucket: tuple[int, BucketRow] | None = None
         self._buckets: dict[bytes, bytes | None] = {}
@@ -103,52 +98,17 @@ class Rows:
 
     # -- key rows ----------------------------------------------------------------------------------------------------
 
-    def prefetch(self, keys: Iterable[bytes]) -> None:
-        """Read the rows of these keys in one go."""
-        hot, cold, dropped = self._hot, self._cold, self._dropped
-        wanted = list({key for key in keys if key not in hot and key not in cold and key not in dropped})
-        for key, data in zip(wanted, self._store.get_many(SETTLED_TABLE, wanted), strict=True) if wanted else ():
-            if data is not None:
-                cold[key] = decode_row(KeyRow, data)
-
-    def key(self, key: bytes) -> KeyRow | None:
-        """Return the row of a key that has been prefetched or is in memory; None where there is none."""
-        row = self._hot.get(key)
-        if row is None:
-            row = self._cold.get(key)
-            if row is not None:
-                self._hot[key] = row
-        return row
-
-    def load(self, key: bytes) -> KeyRow | None:
-        """Return the row of a key, from the store if need be."""
-        row = self.key(key)
-        if row is None:
-            self.prefetch((key,))
-            row = self.key(key)
-        return row
-
-    def new_key(self, key: bytes, judge_ms: int) -> KeyRow:
-        """Start the row of a key and queue it for being forgotten one day."""
-        row = self._hot[key] = KeyRow([], [], [], judge_ms)
-        self._dropped.discard(key)
+    def await_forgetting(self, key: bytes) -> None:
+        """Queue the key of a new row for being forgotten one day."""
         self._fresh.append(key)
-        return row
-
-    def changed(self, keys: Iterable[bytes]) -> None:
-        """Note that the rows of these keys differ from the store's."""
-        self._dirty.update(keys)
 
     def drop_key(self, key: bytes, row: KeyRow) -> None:
-        """Forget a key whole, payloads included."""
+        """Forget a key row, payloads included."""
         for side, records in enumerate((row.expected, row.actual)):
             for record in records:
                 if record.stored:
                     self.drop_payload(side, record.position)
-        self._hot.pop(key, None)
-        self._cold.pop(key, None)
-        self._dirty.discard(key)
-        self._dropped.add(key)
+        self.keys.drop(key)
 
     # -- payloads, and the queue of what is to be closed -----------------------------------------------------------
 
@@ -156,13 +116,16 @@ class Rows:
         """Keep the payload of a record that has just arrived, at the end of its side's queue."""
         self._payloads[position] = (side, row)
         self._queues[side].tail.append(position)
+        if side == REBUILT and len(self._queues) > UNPROVEN:
+            self._queues[UNPROVEN].tail.append(position)
 
     def restore_payload(self, side: int, position: int, row: PendingRow) -> None:
         """Keep a payload again whose record lost its equal partner; its place in the queue is that of its arrival."""
         self._payloads[position] = (side, row)
         self._unwanted.discard(pending_key(side, position))
-        if position > self._books.closed_to[side]:
-            insort(self._queues[side].restored, Waiting(position, row.judge_ms, row.key))
+        for number, queue in enumerate(self._queues):
+            if queue.side == side and position > self._books.closed_to[number]:
+                insort(queue.restored, Waiting(position, row.judge_ms, row.key))
 
     def drop_payload(self, side: int, position: int) -> None:
         """Drop a payload that nothing will ask for again."""
@@ -177,11 +140,13 @@ class Rows:
         data = self._store.get(PENDING_TABLE, pending_key(side, position))
         return None if data is None else decode_row(PendingRow, data).payload
 
-    def waiting(self, side: int) -> Waiting | None:
-        """Return the next record of a side to be closed, None when there is none (invariant B)."""
-        queue = self._queues[side]
+    def waiting(self, number: int) -> Waiting | None:
+        """Return the head of a queue (a side, or `UNPROVEN`), None when nothing waits in it (invariant B)."""
+        if number >= len(self._queues):
+            return None
+        queue = self._queues[number]
         if not queue.heads and not queue.exhausted:
-            self._scan(side, queue)
+            self._scan(queue)
         tail = queue.tail
         while tail and tail[0] not in self._payloads:
             tail.popleft()
@@ -194,10 +159,11 @@ class Rows:
             return restored[0]
         return head
 
-    def close_next(self, side: int, position: int) -> None:
-        """Move a side's queue past `position`, its head."""
-        self._books.closed_to[side] = max(position, self._books.closed_to[side])
-        queue = self._queues[side]
+    def pass_by(self, number: int, position: int) -> None:
+        """Move a queue past `position`, its head."""
+        closed_to = self._books.closed_to
+        closed_to[number] = max(position, closed_to[number])
+        queue = self._queues[number]
         if queue.heads and queue.heads[0].position == position:
             queue.heads.popleft()
         if queue.restored and queue.restored[0].position == position:
@@ -205,10 +171,29 @@ class Rows:
         if queue.tail and queue.tail[0] == position:
             queue.tail.popleft()
 
-    def _scan(self, side: int, queue: _Queue) -> None:
-        start = pending_key(side, queue.next_scan)
+    def watch_unproven(self, wanted: bool) -> None:
+        """Have the queue `UNPROVEN`, or do without it."""
+        if wanted == (len(self._queues) > UNPROVEN):
+            return
+        if not wanted:
+            del self._queues[UNPROVEN]
+            return
+        closed_to = self._books.closed_to
+        closed_to[UNPROVEN] = max(closed_to[REBUILT], closed_to[UNPROVEN])
+        queue = _Queue(REBUILT, closed_to[UNPROVEN] + 1)
+        for position, (side, row) in sorted(self._payloads.items()):
+            if side != REBUILT or position < queue.next_scan:
+                continue
+            if position > self._committed_to:
+                queue.tail.append(position)
+            else:
+                queue.restored.append(Waiting(position, row.judge_ms, row.key))
+        self._queues.append(queue)
+
+    def _scan(self, queue: _Queue) -> None:
+        start = pending_key(queue.side, queue.next_scan)
         for key, data in self._store.scan(PENDING_TABLE, start, SCAN_ROWS):
-            if key[0] != side:
+            if key[0] != queue.side:
                 break
             row = decode_row(PendingHead, data)
             queue.heads.append(Waiting(int.from_bytes(key[1:], "big"), row.judge_ms, row.key))
@@ -285,10 +270,8 @@ class Rows:
     def changes(self) -> Changes:
         """Return what differs from the store, the books' row included."""
         self._fill_buckets()
-        settled: dict[bytes, bytes | None] = {
-            key: encode_row(self._hot[key]) for key in sorted(self._dirty) if key in self._hot
-        }
-        settled.update(dict.fromkeys(self._dropped))
+        settled = self.keys.changes()
+        settled.update(self.orders.changes())
         settled.update(self._buckets)
         pending: dict[bytes, bytes | None] = dict.fromkeys(self._unwanted)
         for position, (side, row) in self._payloads.items():
@@ -302,9 +285,10 @@ class Rows:
 
     def committed(self) -> None:
         """Note that the last changes are in the store."""
-        self._cold, self._hot = self._hot, {}
-        for held in (self._dirty, self._dropped, self._unwanted, self._dirty_families):
-            held.clear()
+        self.keys.committed()
+        self.orders.committed()
+        self._unwanted.clear()
+        self._dirty_families.clear()
         self._buckets.clear()
         self._payloads.clear()
         self._committed_to = _last_position(self._books)

@@ -6,7 +6,13 @@ All rows of one intake partition change together, in one checkpoint (R9); betwee
   how it is tallied; and what has been published about it.
 - A *pending row* holds the payload of one record that has no equal partner. Its key is (side, intake position), so that
   the rows of a side, in order, are the queue of what is to be closed (R1.1), without an index beside it.
-- A *bucket row* lists match keys that were first seen about the same time: the queue of what is to be forgotten (R7).
+- An *order row* exists where the order key is not the match key. It lists the match keys of an order key, which are
+  forgotten together (R7), and their pairs as far as order is concerned.
+- A *bucket row* lists keys that were first seen about the same time: the queue of what is to be forgotten (R7).
+  They are order keys where there are order rows, else match keys.
+
+The key of a row is the match key, behind the order key where that is another one: a message that names another order
+key is another message, wherever it is judged.
 
 Every encoded row starts with a version byte; a row of another version is an error, never guessed at.
 """
@@ -18,7 +24,7 @@ import msgspec
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.limits import FRAME_ENTRIES_MAX
 
-ROW_VERSION: Final = b"\x01"
+ROW_VERSION: Final = b"\x02"
 
 PENDING: Final = 0
 PAIRED: Final = 1
@@ -30,6 +36,11 @@ TALLIES: Final = ("pending", "paired", "alone", "duplicate", "rejected", "indete
 """How a record is counted in the books; `alone` is missing on the legacy side and unknown on the rebuilt side."""
 
 OPEN: Final = -1
+
+SPREAD: Final = 1
+CROWDED: Final = 2
+"""What has been noted of an order key, as bits: its records are spread over several partitions of a topic, so that
+their order is known only within each; it has more than `ORDERED_MAX` of them, so that their order is not judged."""
 
 
 class Rec(msgspec.Struct, array_like=True, gc=False):
@@ -52,6 +63,10 @@ class Rec(msgspec.Struct, array_like=True, gc=False):
     tally: int = PENDING
     stored: bool = True
     """Whether its payload is kept."""
+    appended: bool = False
+    """Whether `timestamp` is the broker's and not the producer's."""
+    overtaken: bool = False
+    """Of an expected record under an order row: whether its pair was found to be out of order."""
 
 
 class Published(msgspec.Struct, array_like=True):
@@ -75,10 +90,43 @@ class KeyRow(msgspec.Struct, array_like=True):
     published: list[Published]
     last_ms: int
     """Judge time of its newest record."""
+    order: bytes = b""
+    """The order key, where that is not the match key."""
+    noted: int = 0
+    """SPREAD and CROWDED, where the order key is the match key."""
 
     def of(self, side: int) -> list[Rec]:
         """Return the records of one side."""
         return self.expected if side == LEGACY else self.actual
+
+
+class Passage(msgspec.Struct, array_like=True, gc=False):
+    """One pair, as far as order is concerned."""
+
+    key: bytes
+    """Key of the row that has the pair."""
+    position: int
+    """Intake position of the expected record."""
+    lane: tuple[int, int]
+    """Source of the expected record, source of the actual one: order is defined within them."""
+    legacy: int
+    rebuilt: int
+    """Their offsets."""
+    overtaken: bool = False
+
+
+class OrderRow(msgspec.Struct, array_like=True):
+    """Everything known about one order key that is not the match key."""
+
+    keys: list[bytes]
+    """Keys of its rows, in the order in which they were first seen."""
+    last_ms: int
+    """Judge time of its newest record."""
+    records: int
+    sources: list[int]
+    """Sources of its records."""
+    passages: list[Passage]
+    noted: int = 0
 
 
 class PendingRow(msgspec.Struct, array_like=True, gc=False):
@@ -97,7 +145,7 @@ class PendingHead(msgspec.Struct, array_like=True, gc=False):
 
 
 class BucketRow(msgspec.Struct, array_like=True):
-    """Match keys first seen by this judge time."""
+    """Keys of key rows, or of order rows where there are such, first seen by this judge time."""
 
     judge_ms: int
     keys: list[bytes]
@@ -156,6 +204,14 @@ def pending_key(side: int, position: int) -> bytes:
 def bucket_key(number: int) -> bytes:
     """Return the key of a bucket row; no match key starts with a zero byte."""
     return b"\x00" + number.to_bytes(8, "big")
+
+
+ORDER_PREFIX: Final = b"\x01"
+
+
+def order_row_key(order: bytes) -> bytes:
+    """Return the key of an order row; no match key starts with this byte."""
+    return ORDER_PREFIX + order
 
 
 def family_key(kind: str, path: str) -> bytes:

@@ -27,6 +27,10 @@ DUPLICATE: Final = "duplicate"
 UNDECODABLE: Final = "undecodable"
 INDETERMINATE: Final = "indeterminate"
 
+LATE: Final = "late"
+OUT_OF_ORDER: Final = "out_of_order"
+"""Findings that the judge itself makes, beside those that are named like an outcome."""
+
 OUTCOMES: Final = (MATCH, RESOLVED, MISMATCH, MISSING, UNKNOWN, DUPLICATE, UNDECODABLE, INDETERMINATE)
 FINE: Final = frozenset({MATCH, RESOLVED})
 """Outcomes that are not a problem."""

@@ -4,7 +4,7 @@ The judge decides while records arrive, forgets, is killed and starts again. The
 everything that was accepted, at once and in order, with all of it closed, and says what each record comes to. The
 stream is right iff its compacted verdicts equal the oracle's. It is written from the rules (R4, R6, R8, R11) alone and
 shares no pairing code with the core, so that a mistake would have to be made twice; where it is slow, it is slow on
-purpose.
+purpose. A key here is a match key together with its order key, where that is another one.
 
 Left out of the comparison: the outcomes `match` and `resolved`; `rev`, `at` and times; the unreadable positions listed
 beside a lonely record; keys that received a record after the run had forgotten them.
@@ -34,8 +34,10 @@ from cutover_app.core.verdicts import (
     DUPLICATE,
     FINE,
     INDETERMINATE,
+    LATE,
     MISMATCH,
     MISSING,
+    OUT_OF_ORDER,
     UNDECODABLE,
     UNKNOWN,
     Finding,
@@ -58,6 +60,8 @@ class Terms:
     edge_ms: int
     diff: Callable[[Entry, Entry], tuple[Finding, ...]]
     """(expected, actual) -> findings, none for a match."""
+    late_ms: int = 1 << 62
+    ordered_max: int = limits.ORDERED_MAX
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,18 @@ class Known:
 
 
 Pair = tuple[Known, Known]
+
+
+@dataclass
+class Paired:
+    """The records of one key, each side in order, and who belongs to whom."""
+
+    key: bytes
+    expected: list[Known]
+    actual: list[Known]
+    pairs: list[Pair]
+    at_an_edge: bool
+    """Whether any of them lies near a lost range."""
 
 
 @dataclass
@@ -132,17 +148,23 @@ def oracle(
 ) -> dict[str, Expectation]:
     """Return what is wrong with these records, by verdict id; what is fine is left out."""
     said: dict[str, Expectation] = {}
-    expected: dict[bytes, list[Known]] = defaultdict(list)
-    actual: dict[bytes, list[Known]] = defaultdict(list)
+    expected: dict[tuple[bytes, bytes], list[Known]] = defaultdict(list)
+    actual: dict[tuple[bytes, bytes], list[Known]] = defaultdict(list)
     for records, by_key in ((legacy, expected), (rebuilt, actual)):
         for source, entry in records:
             known = Known(source, entry)
             if entry.kind == MESSAGE:
-                by_key[entry.key].append(known)
+                by_key[entry.order or entry.key, entry.key].append(known)
             else:
                 said[verdict_id(terms.contract, known.origin)] = _rejected(known)
-    for key in sorted(expected.keys() | actual.keys()):
-        said |= _judge_key(key, _in_order(expected[key]), _in_order(actual[key]), edges, terms)
+    by_order: dict[bytes, list[Paired]] = defaultdict(list)
+    for order, key in sorted(expected.keys() | actual.keys()):
+        made = _pair_key(key, _in_order(expected[order, key]), _in_order(actual[order, key]), edges, terms)
+        by_order[order].append(made)
+    for of_one_order in by_order.values():
+        disorder = _out_of_order(of_one_order, terms)
+        for made in of_one_order:
+            said |= _judge_key(made, disorder, edges, terms)
     return said
 
 
@@ -162,22 +184,48 @@ def _about(outcome: str, findings: tuple[Finding, ...], known: Known) -> Expecta
     return Expectation(outcome, findings, known.entry.key, rebuilt=known.origin)
 
 
-def _judge_key(
-    key: bytes, expected: list[Known], actual: list[Known], edges: Sequence[Edge], terms: Terms
-) -> dict[str, Expectation]:
-    """Judge the records of one match key, each side in order (R6), in the light of the lost ranges (R8)."""
+def _pair_key(key: bytes, expected: list[Known], actual: list[Known], edges: Sequence[Edge], terms: Terms) -> Paired:
     equal = _pair_equal(expected, actual, terms)
     pairs = equal + _pair_closest(expected, actual, equal, terms)
-    paired_expected = [e for e, _ in pairs]
-    paired_actual = [a for _, a in pairs]
+    at_an_edge = any(_at_an_edge(known, edges, terms.edge_ms) for known in expected + actual)
+    return Paired(key, expected, actual, pairs, at_an_edge)
+
+
+def _out_of_order(keys: Sequence[Paired], terms: Terms) -> set[Origin]:
+    """R6: expected records whose pair was overtaken by another pair of the order key, in the same two partitions."""
+    if sum(len(each.expected) + len(each.actual) for each in keys) > terms.ordered_max:
+        return set()
+    pairs = [pair for each in keys if not each.at_an_edge for pair in each.pairs]
+    return {
+        e.origin
+        for e, a in pairs
+        for e2, a2 in pairs
+        if (e.source, a.source) == (e2.source, a2.source)
+        and e2.entry.offset > e.entry.offset
+        and a2.entry.offset < a.entry.offset
+    }
+
+
+def _late(e: Known, a: Known, terms: Terms) -> bool:
+    """R7: by timestamps alone, where both are the producer's or both the broker's."""
+    comparable = e.entry.timestamp >= 0 and e.entry.appended == a.entry.appended
+    return comparable and a.entry.timestamp > e.entry.timestamp + terms.late_ms
+
+
+def _judge_key(made: Paired, disorder: set[Origin], edges: Sequence[Edge], terms: Terms) -> dict[str, Expectation]:
+    """Judge the records of one key (R6, R7), in the light of the lost ranges (R8)."""
+    key, expected, actual = made.key, made.expected, made.actual
+    paired_expected = [e for e, _ in made.pairs]
+    paired_actual = [a for _, a in made.pairs]
     paired = {known.origin for known in paired_expected + paired_actual}
-    touched = any(_at_an_edge(known, edges, terms.edge_ms) for known in expected + actual)
     said: dict[str, Expectation] = {}
 
-    for e, a in pairs:
+    for e, a in made.pairs:
         findings = terms.diff(e.entry, a.entry)
+        findings += (Finding(LATE),) if _late(e, a, terms) else ()
+        findings += (Finding(OUT_OF_ORDER),) if e.origin in disorder else ()
         if findings:
-            outcome = INDETERMINATE if touched else MISMATCH
+            outcome = INDETERMINATE if made.at_an_edge else MISMATCH
             judged = Expectation(outcome, findings, key, legacy=e.origin, rebuilt=a.origin)
             said[verdict_id(terms.contract, e.origin)] = judged
 

@@ -92,6 +92,7 @@ async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findi
         contract.match.unique,
         contract.timing.edge_ms,
         lambda expected, actual: _as_published(compiled.diff(expected, actual)),
+        late_ms=contract.timing.late_ms,
     )
     expectations = oracle(legacy, rebuilt, (), terms)
     entries = len(legacy), len(rebuilt)

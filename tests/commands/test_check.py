@@ -126,11 +126,12 @@ def test_a_dump_that_goes_back_is_doubted(cutover: Runner, files: Any) -> None:
 
 
 def test_records_of_one_key_are_paired_as_the_worker_pairs_them(cutover: Runner, files: Any) -> None:
-    """Several messages of one key, in another order on the other side: equal ones meet, the rest is compared."""
+    """Several messages of one key, in another order on the other side: equal ones meet, and order is judged."""
     expected = [legacy(1, amount=amount) for amount in ("1", "2", "3")]
     actual = [rebuilt(1, total=total) for total in (3, 9, 1)]
     result = cutover(*files(expected, actual), "--output", "json")
-    [family] = result.json()["families"]
+    disorder, family = sorted(result.json()["families"], key=lambda each: each["kind"])
+    assert (disorder["kind"], disorder["open"]) == ("out_of_order", 2)
     assert (family["kind"], family["path"], family["open"]) == ("wrong_value", "$.total", 1)
     sample = family["samples"][0]
     assert (sample["expected"], sample["actual"]) == (2, 9)

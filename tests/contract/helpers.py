@@ -26,6 +26,7 @@ class Record:
     value: bytes | None
     offset: int = 1
     timestamp: int | None = 1_760_000_000_000
+    timestamp_type: int | None = 0
     key: bytes | None = b"k"
     headers: tuple[tuple[str, bytes | None], ...] = ()
 

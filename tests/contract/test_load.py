@@ -154,6 +154,7 @@ def test_errors_have_line_setting_and_what_was_expected(rest: str, said: str) ->
         ),
         ("id: x\n  'a[0]': y", "cutover.yaml:9: rebuild.a[0]: a target is made of field names"),
         ("other: x", "cutover.yaml:6: match.key: nothing in rebuild makes $.id"),
+        ("id: x\norder: {by: [other]}", "cutover.yaml:9: order.by: nothing in rebuild makes $.other"),
         ("python: nonsense", "cutover.yaml:8: rebuild.python: expected module:function, found nonsense"),
     ],
 )
@@ -166,7 +167,6 @@ def test_bad_rebuild_rules(rules: str, said: str) -> None:
     "rest",
     [
         "security: {sasl: plain}\n",
-        "order: {by: [other]}\n",
         "start: latest\n",
         "verdicts: {format: avro}\n",
         "#\nlegacy2: {}\n",

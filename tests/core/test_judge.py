@@ -294,7 +294,7 @@ def test_keys_are_forgotten_after_remember() -> None:
     """Once both frontiers have passed the last record by `remember`, a late copy is unknown, not a duplicate."""
     log = Log()
     forgotten: list[bytes] = []
-    log.judge.on_forgotten = forgotten.append
+    log.judge.tell_forgotten(forgotten.append)
     log.legacy(entry(0, "a=1"))
     log.rebuilt(entry(0, "a=1"))
     log.checkpoint()

@@ -75,7 +75,7 @@ def test_closest_first():
     legacy = [(L0, entry(1, "aaaa")), (L0, entry(2, "bbbb"))]
     rebuilt = [(R0, entry(1, "bbbx")), (R0, entry(2, "aaax"))]
 
-    assert [(LEGACY, 0, 1, "mismatch", 1), (LEGACY, 0, 2, "mismatch", 1)] == judge(legacy, rebuilt)
+    assert [(LEGACY, 0, 1, "mismatch", 2), (LEGACY, 0, 2, "mismatch", 1)] == judge(legacy, rebuilt)
 
 
 def test_too_many_to_compare():

@@ -81,7 +81,7 @@ class Run:
         self.generation = committed.generation
         self.store = MemoryStore(committed.store.tables)
         self.judge = make(terms, partition, self.store)
-        self.judge.on_forgotten = self._forgotten
+        self.judge.tell_forgotten(self._forgotten)
         self.offset = -1
         self.uncommitted = 0
         self.forgotten: list[tuple[bytes, int]] = []
