@@ -1,13 +1,15 @@
 """What is known about each match key, for as long as it is remembered.
 
-Three kinds of row: of a match key, all of its records and what has been published about them; of an order key, where
-that is another one, its match keys and pairs; and buckets of keys, which are the queue of what is to be forgotten.
+Four kinds of row: of a match key, all of its records and what has been published about them; of an order key, where
+that is another one, its match keys and pairs; marks of keys with a pair that is late or out of order; and buckets of
+keys, which are the queue of what is to be forgotten.
 """
 
 from typing import Any, Final
 
 from cutover_app.core.rows import SETTLED_TABLE
 from cutover_app.core.state import (
+    MARK_PREFIX,
     OPEN,
     ORDER_PREFIX,
     TALLIES,
@@ -42,6 +44,8 @@ def decode(key: bytes, data: bytes) -> KeyRow | OrderRow | BucketRow:
 
 def describe(key: bytes, value: bytes, show_key: ShowKey = hidden_key) -> Shown:
     """Return what people may see of a row: positions, tallies and outcomes; of messages, nothing."""
+    if key.startswith(MARK_PREFIX):
+        return {"late_or_out_of_order": hidden_key(key.removeprefix(MARK_PREFIX))}
     row = decode(key, value)
     if isinstance(row, BucketRow):
         return {"bucket": int.from_bytes(key[1:], "big"), "judge_ms": row.judge_ms, "keys": len(row.keys)}

@@ -52,6 +52,7 @@ from cutover_app.core.state import (
     PAIRED,
     PENDING,
     REJECTED,
+    TIMED,
     UNDETERMINED,
     KeyRow,
     PendingRow,
@@ -262,14 +263,16 @@ class Judge:
 
     def _touch_problems(self) -> None:
         """Have every key decided again that an edge may explain; what is forgotten keeps its verdicts."""
-        for key in dict.fromkeys(self._rows.payload_keys()):
+        for key in dict.fromkeys(self._rows.problem_keys()):
             row = self._rows.keys.load(key)
             if row is None:
                 continue
-            if self._forgetting.counts(row):
-                self._touched[key] = None
-            else:
+            if not self._forgetting.counts(row):
                 self._forget(key, row)
+            else:
+                self._touched[key] = None
+                # Pairs near an edge take no part in order, whichever key they are of.
+                self._touched.update(dict.fromkeys(self._ordering.keys_of(row.order)))
 
     def _forget(self, key: bytes, row: KeyRow) -> None:
         self._touched.pop(key, None)
@@ -321,6 +324,10 @@ class Judge:
             pairs = [] if decision.near else [(pair.expected, pair.actual) for pair in decision.pairs]
             self._ordering.paired(row.order, key, pairs)
             unmark(row, {expected.position for expected, _ in pairs})
+        timed = any(pair.equal and pair.findings for pair in decision.pairs)
+        if timed != bool(row.noted & TIMED):
+            row.noted ^= TIMED
+            self._rows.mark(key, wanted=timed)
         self._retally(row, decision)
         self._keep_payloads(key, row, decision)
         self._publisher.publish(key, row, decision)

@@ -78,6 +78,11 @@ class Ordering:
         """Return the row of an order key, from the store if need be."""
         return self._rows.orders.load(order_row_key(order))
 
+    def keys_of(self, order: bytes) -> list[bytes]:
+        """Return the keys of an order key; none where it is the match key."""
+        row = self.row(order) if order else None
+        return row.keys if row is not None else []
+
     def arrived(self, order: bytes, key: bytes, now: int, source: int, *, is_new: bool) -> None:
         """Take note of a record of `key`."""
         row = self.row(order)

@@ -25,6 +25,9 @@ from cutover_app.core.cache import RowCache, Store
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.limits import BUCKET_KEYS_MAX
 from cutover_app.core.state import (
+    MARK_PREFIX,
+    MARK_ROW,
+    TIMED,
     BucketRow,
     FamilyRow,
     KeyRow,
@@ -35,6 +38,7 @@ from cutover_app.core.state import (
     decode_row,
     encode_row,
     family_key,
+    mark_key,
     pending_key,
     position_of,
 )
@@ -92,6 +96,7 @@ class Rows:
         self._committed_to = _last_position(books)
         self._bucket: tuple[int, BucketRow] | None = None
         self._buckets: dict[bytes, bytes | None] = {}
+        self._marks: dict[bytes, bytes | None] = {}
         self._families: dict[bytes, FamilyRow] = {}
         self._dirty_families: set[bytes] = set()
         self._load_families()
@@ -108,6 +113,8 @@ class Rows:
             for record in records:
                 if record.stored:
                     self.drop_payload(side, record.position)
+        if row.noted & TIMED:
+            self.mark(key, wanted=False)
         self.keys.drop(key)
 
     # -- payloads, and the queue of what is to be closed -----------------------------------------------------------
@@ -201,8 +208,13 @@ class Rows:
         # Behind the last row found nothing is left but deleted rows, which a store may take long to pass over.
         queue.next_scan = self._committed_to + 1 if queue.exhausted else queue.heads[-1].position + 1
 
-    def payload_keys(self) -> Iterator[bytes]:
-        """Yield the match key of every record whose payload is kept: all that are pending or a problem."""
+    def mark(self, key: bytes, *, wanted: bool) -> None:
+        """Note that a key has, or has no more, a problem that keeps no payload."""
+        self._marks[mark_key(key)] = MARK_ROW if wanted else None
+
+    def problem_keys(self) -> Iterator[bytes]:
+        """Yield the key of every record that is pending or a problem, some more than once."""
+        yield from self._marked_keys()
         for _, row in list(self._payloads.values()):
             yield row.key
         start = b""
@@ -210,6 +222,17 @@ class Rows:
             for key, data in found:
                 if key not in self._unwanted:
                     yield decode_row(PendingHead, data).key
+            start = found[-1][0] + b"\x00"
+
+    def _marked_keys(self) -> Iterator[bytes]:
+        yield from [place.removeprefix(MARK_PREFIX) for place, row in self._marks.items() if row is not None]
+        start = MARK_PREFIX
+        while found := self._store.scan(SETTLED_TABLE, start, SCAN_ROWS):
+            for place, _ in found:
+                if not place.startswith(MARK_PREFIX):
+                    return
+                if place not in self._marks:
+                    yield place.removeprefix(MARK_PREFIX)
             start = found[-1][0] + b"\x00"
 
     # -- the queue of what is to be forgotten --------------------------------------------------------------------------
@@ -273,6 +296,7 @@ class Rows:
         settled = self.keys.changes()
         settled.update(self.orders.changes())
         settled.update(self._buckets)
+        settled.update(self._marks)
         pending: dict[bytes, bytes | None] = dict.fromkeys(self._unwanted)
         for position, (side, row) in self._payloads.items():
             pending[pending_key(side, position)] = encode_row(row)
@@ -290,6 +314,7 @@ class Rows:
         self._unwanted.clear()
         self._dirty_families.clear()
         self._buckets.clear()
+        self._marks.clear()
         self._payloads.clear()
         self._committed_to = _last_position(self._books)
         for queue in self._queues:

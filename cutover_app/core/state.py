@@ -8,6 +8,7 @@ All rows of one intake partition change together, in one checkpoint (R9); betwee
   the rows of a side, in order, are the queue of what is to be closed (R1.1), without an index beside it.
 - An *order row* exists where the order key is not the match key. It lists the match keys of an order key, which are
   forgotten together (R7), and their pairs as far as order is concerned.
+- A *mark row* names a key of which an equal pair is late or out of order: a problem that no pending row shows.
 - A *bucket row* lists keys that were first seen about the same time: the queue of what is to be forgotten (R7).
   They are order keys where there are order rows, else match keys.
 
@@ -41,6 +42,8 @@ SPREAD: Final = 1
 CROWDED: Final = 2
 """What has been noted of an order key, as bits: its records are spread over several partitions of a topic, so that
 their order is known only within each; it has more than `ORDERED_MAX` of them, so that their order is not judged."""
+TIMED: Final = 4
+"""Noted of a key row: an equal pair of it is late or out of order. It is a problem that keeps no payload."""
 
 
 class Rec(msgspec.Struct, array_like=True, gc=False):
@@ -93,7 +96,7 @@ class KeyRow(msgspec.Struct, array_like=True):
     order: bytes = b""
     """The order key, where that is not the match key."""
     noted: int = 0
-    """SPREAD and CROWDED, where the order key is the match key."""
+    """TIMED, and SPREAD and CROWDED where the order key is the match key."""
 
     def of(self, side: int) -> list[Rec]:
         """Return the records of one side."""
@@ -207,6 +210,14 @@ def bucket_key(number: int) -> bytes:
 
 
 ORDER_PREFIX: Final = b"\x01"
+MARK_PREFIX: Final = b"\x02"
+MARK_ROW: Final = ROW_VERSION
+"""All that there is to a mark row."""
+
+
+def mark_key(key: bytes) -> bytes:
+    """Return the key of a mark row; no match key starts with this byte."""
+    return MARK_PREFIX + key
 
 
 def order_row_key(order: bytes) -> bytes:

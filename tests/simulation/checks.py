@@ -8,14 +8,17 @@ from functools import cached_property
 
 from msgspec import UnsetType
 
+from cutover_app.core.decide import UNPROVEN_NOTE
 from cutover_app.core.frames import LEGACY, MESSAGE, REBUILT, SIDES, Entry, Origin
 from cutover_app.core.limits import CLOSEST_MAX
 from cutover_app.core.verdicts import (
     DUPLICATE,
     FINE,
     INDETERMINATE,
+    LATE,
     MISMATCH,
     MISSING,
+    OUT_OF_ORDER,
     RESOLVED,
     UNDECODABLE,
     UNKNOWN,
@@ -35,7 +38,7 @@ from cutover_app.lab.oracle import (
 )
 from tests.simulation.judging import Committed, JudgeHost, Run
 from tests.simulation.reference import Account, Hastening
-from tests.simulation.rules import TOLERATED, shown_key
+from tests.simulation.rules import TOLERATED, placed_by, shown_key
 from tests.simulation.setting import Setting
 from tests.simulation.topics import Record
 
@@ -57,7 +60,7 @@ class Truth:
                     self.entries[side][origin] = entry
                     self.appended[origin] = record.appended
                     if entry.kind == MESSAGE:
-                        self.by_key[side][entry.key].append(origin)
+                        self.by_key[side][entry.order + entry.key].append(origin)
 
 
 def entries_of(setting: Setting, side: int, record: Record) -> list[Entry]:
@@ -95,32 +98,50 @@ class Examination:
         return oracle(accepted.legacy, accepted.rebuilt, accepted.edges, self.terms)
 
     @cached_property
+    def messages(self) -> list[tuple[Entry, int]]:
+        """The accepted messages, with the intake offsets at which they were."""
+        records = self.accepted.legacy + self.accepted.rebuilt
+        return [
+            (entry, self.accepted.at[Origin(source, entry.offset, entry.index)])
+            for source, entry in records
+            if entry.kind == MESSAGE
+        ]
+
+    @cached_property
+    def orders(self) -> dict[bytes, bytes]:
+        """The order key of each row: keys of one order key are forgotten together."""
+        return {entry.order + entry.key: placed_by(entry) for entry, _ in self.messages}
+
+    @cached_property
     def arrivals(self) -> dict[bytes, list[int]]:
-        """Intake offsets at which records of a key were accepted."""
+        """Intake offsets at which records of an order key were accepted."""
         arrivals: dict[bytes, list[int]] = defaultdict(list)
-        for records in (self.accepted.legacy, self.accepted.rebuilt):
-            for source, entry in records:
-                if entry.kind == MESSAGE:
-                    origin = Origin(source, entry.offset, entry.index)
-                    arrivals[entry.key].append(self.accepted.at[origin])
-        return {key: sorted(offsets) for key, offsets in arrivals.items()}
+        for entry, at in self.messages:
+            arrivals[placed_by(entry)].append(at)
+        return {order: sorted(offsets) for order, offsets in arrivals.items()}
 
     @cached_property
     def touched_again(self) -> dict[bytes, int]:
-        """Keys that got a record after having been forgotten, with the intake offset of the first."""
+        """Order keys that got a record after having been forgotten, with the intake offset of the first."""
         return dict(sorted(self._returns(self.host.forgotten())))
 
     @cached_property
     def forgotten_before_an_edge(self) -> set[bytes]:
-        """Keys whose verdicts an edge came too late to change."""
+        """Order keys whose verdicts an edge came too late to change."""
         edges = [each.offset for each in self.host.partition.log if getattr(each.frame, "edges", None)]
-        return {key for key, offset in self.host.forgotten() if edges and edges[-1] >= offset}
+        return {self.orders[row] for row, offset in self.host.forgotten() if edges and edges[-1] >= offset}
 
     def _returns(self, forgotten: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
-        for key, offset in sorted(set(forgotten), reverse=True):
-            later = [each for each in self.arrivals[key] if each >= offset]
+        for row, offset in sorted(set(forgotten), reverse=True):
+            later = [each for each in self.arrivals[self.orders[row]] if each >= offset]
             if later:
-                yield key, later[0]
+                yield self.orders[row], later[0]
+
+    @cached_property
+    def not_compared(self) -> set[bytes]:
+        """Match keys of which the judge cannot know what the oracle knows."""
+        orders = self.touched_again.keys() | self.forgotten_before_an_edge
+        return {entry.key for entry, _ in self.messages if placed_by(entry) in orders}
 
     def _shown(self, line: str) -> str:
         return f"intake {self.host.partition.number}: {line}"
@@ -146,7 +167,7 @@ class Examination:
             self.compacted,
             self.expectations,
             shown_key=shown_key,
-            without_keys=self.touched_again.keys() | self.forgotten_before_an_edge,
+            without_keys=self.not_compared,
         )
 
     def balances(self) -> list[str]:
@@ -214,7 +235,7 @@ class Examination:
             origin = self._origin(side, verdict)
             entry = self.truth.entries[side][origin]
             at = self.accepted.at[origin]
-            if entry.key in self.touched_again:
+            if placed_by(entry) in self.touched_again or _in_time_only(verdict):
                 continue
             log = self.host.partition.log
             hastened = hastening.gain(at, verdict.at[1])
@@ -244,7 +265,7 @@ class Examination:
         """Return the accepted records of the other side and of this key that were in their topic by the deadline."""
         return {
             origin: self.truth.appended[origin]
-            for origin in self.truth.by_key[1 - side][entry.key]
+            for origin in self.truth.by_key[1 - side][entry.order + entry.key]
             if self.truth.appended[origin] <= deadline and origin in self.accepted.at
         }
 
@@ -252,19 +273,20 @@ class Examination:
         """Tell whether these partners, all known by now, leave no room for the verdict, whatever else is known."""
         rivals = [
             origin
-            for origin in self.truth.by_key[side][entry.key]
+            for origin in self.truth.by_key[side][entry.order + entry.key]
             if self.accepted.at.get(origin, verdict.at[1] + 1) <= verdict.at[1]
         ]
         entries, others = self.truth.entries[side], self.truth.entries[1 - side]
-        known = [entries[each] for each in self.truth.by_key[side][entry.key]]
-        known += [others[each] for each in self.truth.by_key[1 - side][entry.key]]
+        row = entry.order + entry.key
+        known = [entries[each] for each in self.truth.by_key[side][row]]
+        known += [others[each] for each in self.truth.by_key[1 - side][row]]
         # Where values under a tolerance differ, equal digests alone make no partner.
         uniform = len({each.beside for each in known if each.digest == entry.digest}) == 1
         equal = sum(others[origin].digest == entry.digest for origin in partners)
         if uniform and equal >= sum(entries[origin].digest == entry.digest for origin in rivals):
             return True
         # With one record of the key on either side, any partner will do: an unequal pair is a mismatch.
-        alone = len(rivals) == 1 and len(self.truth.by_key[1 - side][entry.key]) == 1
+        alone = len(rivals) == 1 and len(self.truth.by_key[1 - side][row]) == 1
         return verdict.outcome != MISMATCH and alone and bool(partners)
 
     def nothing_forgotten_too_early(self) -> list[str]:
@@ -272,7 +294,7 @@ class Examination:
         account, plan = self.account, self.setting.plan
         lines = []
         for key, offset in sorted(set(self.host.forgotten())):
-            before = [each for each in self.arrivals[key] if each < offset]
+            before = [each for each in self.arrivals[self.orders[key]] if each < offset]
             if not before:
                 lines.append(f"{key.decode()} forgotten at {offset}, before it was known")
                 continue
@@ -298,6 +320,8 @@ class Examination:
         ]
         if mine.ledgers != theirs.ledgers:
             lines.append(f"books live {mine.ledgers}, replayed {theirs.ledgers}")
+        if (mine.crowded, mine.spread) != (theirs.crowded, theirs.spread):
+            lines.append(f"noted live {mine.crowded}, {mine.spread}, replayed {theirs.crowded}, {theirs.spread}")
         returned = dict(sorted(self._returns(run.forgotten)))
         if returned != self.touched_again:
             lines.append(f"forgotten and touched again live {self.touched_again}, replayed {returned}")
@@ -309,6 +333,11 @@ def _anchored_at(verdict: Verdict, outcomes: frozenset[str]) -> int | None:
     if verdict.outcome not in outcomes:
         return None
     return REBUILT if isinstance(verdict.legacy, UnsetType) else LEGACY
+
+
+def _in_time_only(verdict: Verdict) -> bool:
+    """Tell whether a verdict says nothing but when a message was published, which needs no close."""
+    return bool(verdict.findings) and all(each.kind in (LATE, OUT_OF_ORDER) for each in verdict.findings)
 
 
 def _problems(compacted: dict[str, Verdict]) -> dict[str, tuple[object, ...]]:
@@ -326,7 +355,7 @@ def topics_were_read(setting: Setting, truth: Truth, examined: list[Examination]
         for origin, entry in truth.entries[side].items():
             number = origin.source.partition
             if entry.kind == MESSAGE:
-                home = zlib.crc32(entry.key) % setting.plan.intake
+                home = zlib.crc32(placed_by(entry)) % setting.plan.intake
             else:
                 home = number % setting.plan.intake
             accepted = examined[home].accepted
@@ -348,6 +377,9 @@ def note_outcomes(reached: Counter[str], examined: list[Examination]) -> None:
         accepted = examination.accepted
         reached["redelivery"] += accepted.redelivered
         reached["re-touched key"] += len(examination.touched_again)
+        books = examination.host.run.judge.books
+        reached["crowded order key"] += books.crowded
+        reached["spread order key"] += books.spread
         reached["forgotten"] += len(set(examination.host.forgotten()))
         reached["several outputs"] += sum(origin.index > 0 for origin in accepted.at)
         contents = Counter((entry.key, entry.digest) for _, entry in accepted.legacy if entry.kind == MESSAGE)
@@ -366,6 +398,8 @@ def _note_truth(reached: Counter[str], expectations: Collection[Expectation]) ->
             reached[truth.outcome] += 1
         if truth.outcome == DUPLICATE:
             reached["transport duplicate" if truth.legacy else "duplicate"] += 1
+        reached["late"] += any(each.kind == LATE for each in truth.findings)
+        reached["out of order"] += any(each.kind == OUT_OF_ORDER for each in truth.findings)
         reached["rejected"] += truth.outcome == UNDECODABLE
         reached["tolerance"] += any(each.path == f"$.{TOLERATED}" for each in truth.findings)
         reached["hole"] += any(each.kind == "unmapped_value" for each in truth.findings)
@@ -375,6 +409,7 @@ def _note_revisions(reached: Counter[str], said: list[Verdict]) -> None:
     before: dict[str, str] = {}
     for verdict in said:
         former = before.get(verdict.id, verdict.outcome)
+        reached["given up"] += any(each.note == UNPROVEN_NOTE for each in verdict.findings)
         reached["revised"] += former != verdict.outcome
         reached["resolved"] += verdict.outcome == RESOLVED
         reached["late after close"] += former == MISSING != verdict.outcome

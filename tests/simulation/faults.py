@@ -46,5 +46,11 @@ FAULTS = {
     "revised": "a verdict was replaced by another outcome",
     "forgotten": "a key was forgotten",
     "re-touched key": "a forgotten key got another record",
+    "late": "a verdict that says so",
+    "out of order": "a verdict that says so",
+    "crowded order key": "an order key with more records than are judged for order",
+    "spread order key": "an order key whose records are spread over several partitions",
+    "unproven barrier": "a barrier of a sender that cannot say how complete a copy is",
+    "given up": "an actual that was called indeterminate because the mirror was not proven",
     "unique contract": "unequal pairs are judged at once",
 }

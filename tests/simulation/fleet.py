@@ -4,6 +4,7 @@ Committed positions and ownership are all that a group coordinator keeps. A send
 a while: its commits are refused, its frames are not.
 """
 
+from cutover_app.core.frames import LEGACY
 from tests.simulation.senders import Sender
 from tests.simulation.setting import Setting
 
@@ -32,6 +33,9 @@ class Fleet:
         for _ in range(plan.fleet_faults):
             fault = rng.choice((self._move, self._move_with_zombie, self._crash, self._pause))
             self._timeline.at(rng.randint(0, plan.span_ms), lambda fault=fault: self._unless_quiet(fault))
+        if plan.unproven and self.side == LEGACY:
+            for _ in range(3):
+                self._timeline.at(rng.randint(0, plan.span_ms), self._lose_sight)
         if plan.lag_side == self.side:
             for _ in range(2):
                 self._timeline.at(rng.randint(0, plan.span_ms), self._lag)
@@ -134,6 +138,11 @@ class Fleet:
         until = self._timeline.now + self._rng.randint(10, 20) * self._setting.plan.interval_ms
         for worker in self.workers:
             worker.paused_until = until
+
+    def _lose_sight(self) -> None:
+        """Have somebody not know for a while how complete the copy is that it reads."""
+        worker = self._rng.choice(self.workers)
+        worker.unproven_until = self._timeline.now + self._rng.randint(5, 30) * self._setting.plan.interval_ms
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

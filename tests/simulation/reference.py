@@ -41,7 +41,7 @@ class Account:
         else:
             self._count[frame.side] = max(self._count[frame.side], frame.partitions)
             vouched = self._vouched[frame.side]
-            for vouch in frame.vouches:
+            for vouch in frame.vouches if frame.proven else ():
                 number, when = vouch.source.partition, self.judge_ms[vouch.barrier]
                 vouched[number] = max(when, vouched.get(number, NEVER))
         for side in (LEGACY, REBUILT):

@@ -1,8 +1,8 @@
 """A contract of the simulation's own: flat messages, a few fields, one of them under a tolerance if that is asked for.
 
 The value of a legacy record is JSON: `{"n": nonce, "outs": [{"k": key, "hole": bool, fields...}, ...]}`; of a rebuilt
-record `{"k": key, fields...}`. What is not JSON is undecodable, an empty key is unkeyed, `{"fail": true}` cannot be
-rebuilt.
+record `{"k": key, fields...}`. Where the order key is another one than the match key, it is the field "o". What is not
+JSON is undecodable, an empty key is unkeyed, `{"fail": true}` cannot be rebuilt.
 """
 
 import json
@@ -20,6 +20,8 @@ from cutover_app.core.frames import (
 from cutover_app.core.verdicts import Finding
 
 TOLERATED = "t"
+APPENDED = "appended"
+"""Marks a message whose timestamp is the broker's."""
 TOLERANCE = 5
 
 
@@ -49,11 +51,17 @@ def shown_key(key: bytes) -> list[Any]:
     return decode(key) if key else []
 
 
+def placed_by(entry: Entry) -> bytes:
+    """Return what decides on the intake partition of a message."""
+    return entry.order or entry.key
+
+
 class Rules:
     """Rebuild, observe and compare."""
 
-    def __init__(self, tolerant: bool) -> None:
+    def __init__(self, tolerant: bool, apart: bool) -> None:
         self.tolerant = tolerant
+        self.apart = apart
 
     def rebuild(self, partition: int, offset: int, timestamp: int, value: bytes) -> list[Entry]:
         """Return the expected messages of a legacy record, or what is wrong with it."""
@@ -83,7 +91,7 @@ class Rules:
         return self._entry(offset, 0, timestamp, message, b"", f"{partition}/{offset}")
 
     def _entry(self, offset: int, index: int, timestamp: int, out: dict[str, Any], raw: bytes, place: str) -> Entry:
-        fields = {name: value for name, value in out.items() if name not in ("k", "hole")}
+        fields = {name: value for name, value in out.items() if name not in ("k", "o", "hole", APPENDED)}
         beside: dict[str, Any] = {}
         if self.tolerant and TOLERATED in fields:
             beside["tolerance"] = [[f"$.{TOLERATED}", fields.pop(TOLERATED)]]
@@ -93,8 +101,8 @@ class Rules:
         payload = encode(fields)
         made = digest(payload, place.encode(), b"hole") if out.get("hole") else digest(payload)
         packed = encode(beside) if beside else b""
-        key = key_bytes(out["k"])
-        return Entry(offset, index, timestamp, MESSAGE, key, made, raw, payload, packed)
+        key, order = key_bytes(out["k"]), key_bytes(out["o"]) if self.apart else b""
+        return Entry(offset, index, timestamp, MESSAGE, key, made, raw, payload, packed, order, APPENDED in out)
 
     def diff(self, expected: Entry, actual: Entry) -> tuple[Finding, ...]:
         """Return what differs, by path."""

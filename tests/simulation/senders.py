@@ -14,6 +14,7 @@ from functools import partial
 from cutover_app.core.frames import LEGACY, MESSAGE, Barrier, Edge, Entry, Passed, Records, Vouch
 from cutover_app.core.sampling import Sampling
 from tests.simulation.intake import Pipe
+from tests.simulation.rules import placed_by
 from tests.simulation.setting import Setting
 from tests.simulation.timeline import EPOCH_MS
 from tests.simulation.topics import Partition, Record
@@ -50,6 +51,7 @@ class Sender:
         self.name = name
         self.alive = True
         self.paused_until = 0
+        self.unproven_until = 0
         self.reading: dict[int, Reading] = {}
         self.sampling: Sampling = setting.sampling()
         self.pipes = [
@@ -179,7 +181,7 @@ class Sender:
 
     def _destinations(self, entry: Entry) -> list[int]:
         count = len(self._setting.intake)
-        return [zlib.crc32(entry.key) % count] if entry.kind == MESSAGE else list(range(count))
+        return [zlib.crc32(placed_by(entry)) % count] if entry.kind == MESSAGE else list(range(count))
 
     def _acknowledged(self, number: int, reading: Reading, batch: Batch, _offset: int = 0) -> None:
         batch.awaited -= 1
@@ -190,6 +192,13 @@ class Sender:
             reading.acked = reading.batches.popleft().end
         if self.reading.get(number) is reading:
             self.sampling.progress(number, reading.acked)
+
+    def is_proven(self) -> bool:
+        """Tell whether this sender can say how complete a copy is; for a while some cannot (R1.5)."""
+        if self.side != LEGACY or self._setting.quiet or self._timeline.now >= self.unproven_until:
+            return True
+        self._setting.reached["unproven barrier"] += 1
+        return False
 
     # -- barriers ------------------------------------------------------------------------------------------------------
 
@@ -216,6 +225,7 @@ class Sender:
                 sent=pipe.entries,
                 passed=passed,
                 edges=[edge for edge, _, _ in told],
+                proven=self.is_proven(),
             )
             pipe.entries = 0
             pipe.send(barrier, partial(self._barrier_acknowledged, intake, offsets, told))

@@ -52,6 +52,14 @@ class Plan:
     lag_side: int
     """The side that falls behind, or -1."""
     crowd: bool
+    late_ms: int
+    apart: bool
+    """Whether the order key is another one than the match key."""
+    ordered_max: int
+    appended: float
+    """Part of the rebuilt messages whose timestamps are the broker's."""
+    unproven: bool
+    """Whether the legacy topic is a copy of which now and then nobody can say how complete it is."""
     tail_ms: int
     """How long to go on after everything has closed."""
 
@@ -88,6 +96,11 @@ def draw_plan(rng: Random) -> Plan:
         eager=rng.random() < 0.15,
         lag_side=rng.choice((-1, LEGACY, REBUILT, REBUILT)),
         crowd=rng.random() < 0.04,
+        late_ms=grace // rng.choice((1, 1, 2, 4)),
+        apart=rng.random() < 0.4,
+        ordered_max=rng.choice((1000, 1000, 6)),
+        appended=rng.choice((0.0, 0.0, 0.3)),
+        unproven=rng.random() < 0.2,
         tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
     )
 
@@ -119,7 +132,7 @@ class Setting:
             Topic("orders.v2", plan.partitions[REBUILT]),
         ]
         self.intake = [IntakePartition(number, BrokerClock(self.rng), self.reached) for number in range(plan.intake)]
-        self.rules = Rules(plan.tolerant)
+        self.rules = Rules(plan.tolerant, plan.apart)
 
     def source(self, side: int, partition: int) -> Source:
         """Return the name of a source partition."""

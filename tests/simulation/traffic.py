@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cutover_app.core.frames import LEGACY, REBUILT
-from tests.simulation.rules import TOLERATED, encode
+from tests.simulation.rules import APPENDED, TOLERATED, encode
 from tests.simulation.setting import Setting
 from tests.simulation.timeline import EPOCH_MS
 from tests.simulation.topics import Record, Transaction
@@ -103,13 +103,23 @@ class Traffic:
         self._keys.append(f"k{len(self._keys)}")
         return self._keys[-1]
 
+    def _order(self, key: str) -> str:
+        """Return the order key of a match key; now and then one that is another's."""
+        return f"o{(zlib.crc32(key.encode()) if self._rng.random() < 0.97 else self._rng.randrange(99)) % 5}"
+
     def _number(self) -> int:
         self._numbers += 1
         return self._numbers
 
     def _message(self, key: str, *, twin: bool = False) -> Message:
         rng = self._rng
-        message = {"k": key, "a": rng.randint(0, 3), "b": rng.choice("xyz"), "c": rng.randint(0, 2)}
+        message = {
+            "k": key,
+            "o": self._order(key),
+            "a": rng.randint(0, 3),
+            "b": rng.choice("xyz"),
+            "c": rng.randint(0, 2),
+        }
         if self._setting.plan.tolerant:
             message[TOLERATED] = rng.randint(0, 40)
         if not twin:
@@ -137,6 +147,8 @@ class Traffic:
 
     def _rebuilt(self, when: int, message: Message) -> None:
         shown = {name: value for name, value in message.items() if name != "hole"}
+        if self._rng.random() < self._setting.plan.appended:
+            shown[APPENDED] = 1
         self.publish(max(0, when), REBUILT, message["k"], encode(shown), None)
 
     def _with_defect(self, message: Message) -> Message:

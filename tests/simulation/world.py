@@ -47,7 +47,9 @@ class Report:
     def __str__(self) -> str:
         """Return the line that the package docstring explains."""
         plan = self.plan
-        about = [name for name in ("unique", "tolerant", "matches", "scattered") if getattr(plan, name)]
+        about = [
+            name for name in ("unique", "tolerant", "matches", "scattered", "apart", "unproven") if getattr(plan, name)
+        ]
         return (
             f"seed {self.seed}: {self.records[0]}+{self.records[1]} records over {plan.partitions[0]}+"
             f"{plan.partitions[1]} partitions, {plan.intake} intake; {' '.join(about) or 'plain'}; "
@@ -80,6 +82,9 @@ class World:
             matches=plan.matches,
             diff=self.setting.rules.diff,
             shown_key=shown_key,
+            late_ms=plan.late_ms,
+            order_apart=plan.apart,
+            ordered_max=plan.ordered_max,
         )
         self.hosts = [
             JudgeHost(self.setting, self.terms, each, parts.committed, parts.judge) for each in self.setting.intake
@@ -101,7 +106,8 @@ class World:
         if not closed:
             report.failures.append(f"not everything closed within {CLOSING_INTERVALS_MAX} intervals")
             return report
-        terms = Terms(CONTRACT, self.setting.plan.unique, self.setting.plan.edge_ms, self.terms.diff)
+        plan = self.setting.plan
+        terms = Terms(CONTRACT, plan.unique, plan.edge_ms, self.terms.diff, plan.late_ms, plan.ordered_max)
         examined = [
             Examination(self.setting, host, terms, truth, account)
             for host, account in zip(self.hosts, self.accounts, strict=True)
