@@ -27,6 +27,8 @@ class Sample:
 
     end: int
     barrier: tuple[int, ...]
+    proven: bool = True
+    """False where nobody could say whether this end covers what it should (a copy that may be incomplete, R1.5)."""
 
 
 @dataclass(slots=True)
@@ -80,10 +82,13 @@ class Sampling:
         """Record the offset of the newest barrier in each intake partition, all of them acknowledged."""
         self._barrier = tuple(offsets)
 
-    def sampled(self, ends: Mapping[int, int], partitions: int, barrier: Sequence[int] | None = None) -> None:
+    def sampled(
+        self, ends: Mapping[int, int], partitions: int, barrier: Sequence[int] | None = None, *, proven: bool = True
+    ) -> None:
         """Record high watermarks and the partition count (invariant A).
 
         They were asked for after `barrier`, whose offsets per intake partition these are; None is the last one acked.
+        What is vouched for by ends that are not `proven` is not proven either.
         """
         self.partitions = partitions
         before = self._barrier if barrier is None else tuple(barrier)
@@ -93,10 +98,19 @@ class Sampling:
             each = self._progress.get(partition)
             if each is None:
                 continue
-            each.newest = Sample(end, before)
+            each.newest = Sample(end, before, proven)
             each.oldest = each.oldest or each.newest
             each.advance()
 
     def vouches(self) -> Iterable[tuple[int, tuple[int, ...]]]:
         """Return (source partition, barrier offset per intake partition) of everything that can be vouched for."""
         return [(partition, each.reached.barrier) for partition, each in sorted(self._progress.items()) if each.reached]
+
+    @property
+    def proven(self) -> bool:
+        """Whether everything that can be vouched for is proven."""
+        return all(each.reached.proven for each in self._progress.values() if each.reached)
+
+    def behind(self) -> dict[int, Sample]:
+        """Return the oldest sample that is not reached, of the partitions that have one."""
+        return {partition: each.oldest for partition, each in sorted(self._progress.items()) if each.oldest}

@@ -100,6 +100,11 @@ class Cluster:
         answer = await self.ask(TopicMetadataRequest([]))
         return int(answer.controller_id)
 
+    async def names(self) -> list[str]:
+        """Return the names of all topics that may be seen."""
+        answer = await self.ask(TopicMetadataRequest(None))
+        return sorted(name for _code, name, *_rest in answer.topics)
+
     async def topics(self, names: Iterable[str]) -> dict[str, Topic]:
         """Those of the named topics that exist."""
         answer = await self.ask(TopicMetadataRequest(sorted(names)))

@@ -115,3 +115,21 @@ def test_positions_never_go_back() -> None:
     sampling.sampled({0: 10, 3: 0}, 1)
 
     assert {0: (1,)} == vouched(sampling)
+
+
+def test_what_is_vouched_for_by_a_copy_alone_is_not_proven() -> None:
+    """One partition that only such ends vouch for makes all of it unproven, until it is proven again."""
+    sampling = Sampling()
+    sampling.assign({0: 50, 1: 50})
+    sampling.sampled({0: 50, 1: 50}, 2, barrier=[1])
+
+    assert sampling.proven
+
+    sampling.sampled({1: 50}, 2, barrier=[2], proven=False)
+
+    assert not sampling.proven
+    assert {0: (1,), 1: (2,)} == vouched(sampling)
+
+    sampling.sampled({1: 50}, 2, barrier=[3])
+
+    assert sampling.proven
