@@ -6,6 +6,8 @@ from itertools import count
 import pytest
 
 from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.jars import LEGACY_VERSION
+from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.topics import create_topics_now
 
 
@@ -21,6 +23,19 @@ def kafka() -> Iterator[Cluster]:
     """Return a running broker. Tests share it, so each one uses topics of its own."""
     with Cluster("tests") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def mirror(kafka: Cluster) -> Iterator[Mirror]:
+    """Return a running MirrorMaker 2 from a legacy cluster (`mirror.legacy`) to the shared broker (`mirror.work`).
+
+    Topics of all names are copied, a second after they were created. Tests share it: one that stops it starts it again.
+    """
+    with Cluster("legacy", version=LEGACY_VERSION) as legacy:
+        mirror = Mirror(legacy, kafka)
+        mirror.start()
+        yield mirror
+        mirror.kill()
 
 
 @pytest.fixture(scope="session")

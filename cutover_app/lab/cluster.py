@@ -60,6 +60,27 @@ rootLogger.appenderRef.out.ref = OUT
 logger.server.name = kafka.server.KafkaRaftServer
 logger.server.level = INFO
 """
+# Up to 3.9 Kafka logs through log4j 1, which is told otherwise.
+_LOG4J_1 = """\
+log4j.rootLogger = WARN, OUT
+log4j.appender.OUT = org.apache.log4j.ConsoleAppender
+log4j.appender.OUT.layout = org.apache.log4j.PatternLayout
+log4j.appender.OUT.layout.ConversionPattern = %d{HH:mm:ss.SSS} %-5p %c{1} %m%n
+log4j.logger.kafka.server.KafkaRaftServer = INFO
+"""
+
+
+def java_command(directory: Path, version: str, jvm: Sequence[str]) -> list[str]:
+    """Return the beginning of a command line that runs a program of this Kafka version, logging to its output.
+
+    The class and its arguments are to follow. `directory` receives the configuration of the logging.
+    """
+    if int(version.split(".", maxsplit=1)[0]) < 4:
+        file, text, option = directory / "log4j.properties", _LOG4J_1, "-Dlog4j.configuration=file:"
+    else:
+        file, text, option = directory / "log4j2.properties", _LOG4J, "-Dlog4j2.configurationFile="
+    file.write_text(text)
+    return [java(), *jvm, f"{option}{file}", "-cp", str(jars(version) / "*")]
 
 
 def broker_settings(directory: Path, port: int, controller_port: int) -> dict[str, str]:
@@ -183,11 +204,11 @@ class Cluster:
 
     def start(self) -> None:
         """Start the broker on free ports and wait until it answers."""
-        runtime, folder = java(), jars(self.version)
+        java(), jars(self.version)  # What is missing is said before anything is made.
         self._directory = Path(tempfile.mkdtemp(prefix=f"cutover-{self.name}-", dir=self._parent))
         self._keeper = Keeper(self._directory)
         try:
-            self._prepare(runtime, folder)
+            self._command = java_command(self.directory, self.version, (*_JVM, *self._jvm))
             self._start_on_free_ports()
         except BaseException:
             self.close()
@@ -260,17 +281,6 @@ class Cluster:
         if self._keeper is None:
             raise LabError(f"{self.name} was not started, or is closed")
         return self._keeper
-
-    def _prepare(self, runtime: str, folder: Path) -> None:
-        (self.directory / "log4j2.properties").write_text(_LOG4J)
-        self._command = [
-            runtime,
-            *_JVM,
-            *self._jvm,
-            f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
-            "-cp",
-            str(folder / "*"),
-        ]
 
     def _start_on_free_ports(self) -> None:
         """Choose ports and start; another process may take a port in between, so try again."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from cutover_app.lab.errors import LabError
 
 KAFKA_VERSION = "4.1.1"
+LEGACY_VERSION = "3.9.1"
+"""Of a legacy cluster, and of MirrorMaker 2, whose jars only this one has."""
 JAVA_VERSION_MIN = 17
 FETCH_TIMEOUT_S = 900
 
@@ -94,11 +96,11 @@ def main() -> int:
     """Fetch the jars (`python -m cutover_app.lab.jars`); part of `make setup`."""
     try:
         java()
-        folder = jars()
+        for version in (KAFKA_VERSION, LEGACY_VERSION):
+            print(f"Kafka {version}: {len(list(jars(version).glob('*.jar')))} jars")
     except LabError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 4
-    print(f"Kafka {KAFKA_VERSION}: {len(list(folder.glob('*.jar')))} jars")
     return 0
 
 

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.jars import java, lab_directory
+from cutover_app.lab.jars import KAFKA_VERSION, LEGACY_VERSION, java, lab_directory
 from cutover_app.lab.topics import create_topics_now
 
 GONE_S = 10.0
@@ -55,10 +55,10 @@ def wait_until(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Cluster]:
-    """A broker that this module may kill."""
-    with Cluster("own", jvm=QUICK_JVM) as cluster:
+@pytest.fixture(scope="module", params=[KAFKA_VERSION, LEGACY_VERSION])
+def own(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A broker that this module may kill, of each version."""
+    with Cluster("own", version=request.param, jvm=QUICK_JVM) as cluster:
         create_topics_now(cluster.bootstrap, {"kept": 1})
         yield cluster
 
