@@ -51,6 +51,11 @@ FAULTS = {
     "crowded order key": "an order key with more records than are judged for order",
     "spread order key": "an order key whose records are spread over several partitions",
     "unproven barrier": "a barrier of a sender that cannot say how complete a copy is",
+    "mirror stalls": "a mirror copied nothing for several barrier intervals",
+    "mirror sends again": "a mirror died, and copied records for the second time",
+    "mirror behind at sampling": "the copy lacked records that the legacy topic held",
+    "looked behind a mirror": "a mirror's position stood still before records that are never copied",
+    "partition of one cluster": "the legacy topic had a partition that the copy had not",
     "given up": "an actual that was called indeterminate because the mirror was not proven",
     "unique contract": "unequal pairs are judged at once",
 }

@@ -67,9 +67,16 @@ class Fleet:
             self.committed[number] = worker.reading[number].acked
 
     def grow(self) -> None:
-        """Add a partition to the topic; it is assigned once somebody has noticed."""
-        partition = self._topic.grow()
+        """Add a partition to the topic that is published to; of a copy, the mirror adds it later."""
         self._setting.reached["count growth"] += 1
+        if self._setting.published(self.side) is self._topic:
+            self.grow_read()
+        else:
+            self._setting.published(self.side).grow()
+
+    def grow_read(self) -> None:
+        """Add a partition to the topic that is read; it is assigned once somebody has noticed."""
+        partition = self._topic.grow()
 
         def noticed() -> None:
             if partition.end:

@@ -10,14 +10,19 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cutover_app.core.frames import LEGACY, MESSAGE, Barrier, Edge, Entry, Passed, Records, Vouch
 from cutover_app.core.sampling import Sampling
+from cutover_app.mirror.proof import Proof
 from tests.simulation.intake import Pipe
 from tests.simulation.rules import placed_by
 from tests.simulation.setting import Setting
 from tests.simulation.timeline import EPOCH_MS
 from tests.simulation.topics import Partition, Record
+
+if TYPE_CHECKING:
+    from tests.simulation.mirror import Mirror
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Sender:
         self.unproven_until = 0
         self.reading: dict[int, Reading] = {}
         self.sampling: Sampling = setting.sampling()
+        self.proof = Proof()
         self.pipes = [
             Pipe(setting.timeline, each, setting.rng, setting.reached, setting.plan.stall_ms) for each in setting.intake
         ]
@@ -193,13 +199,6 @@ class Sender:
         if self.reading.get(number) is reading:
             self.sampling.progress(number, reading.acked)
 
-    def is_proven(self) -> bool:
-        """Tell whether this sender can say how complete a copy is; for a while some cannot (R1.5)."""
-        if self.side != LEGACY or self._setting.quiet or self._timeline.now >= self.unproven_until:
-            return True
-        self._setting.reached["unproven barrier"] += 1
-        return False
-
     # -- barriers ------------------------------------------------------------------------------------------------------
 
     def _send_barrier(self) -> None:
@@ -225,7 +224,7 @@ class Sender:
                 sent=pipe.entries,
                 passed=passed,
                 edges=[edge for edge, _, _ in told],
-                proven=self.is_proven(),
+                proven=self.sampling.proven,
             )
             pipe.entries = 0
             pipe.send(barrier, partial(self._barrier_acknowledged, intake, offsets, told))
@@ -248,14 +247,20 @@ class Sender:
         if not self._asking:
             self.sampling.barrier_acked(known)
             self._asking = True
-            self._timeline.after(self._rng.randint(1, 10), self._ask)
+            self._timeline.after(self._rng.randint(1, 10), lambda: self._ask(tuple(known)))
 
-    def _ask(self) -> None:
-        """Ask the cluster for the count and then for the ends; the answer comes later, sometimes much later."""
+    def _ask(self, barrier: tuple[int, ...]) -> None:
+        """Ask for the count and then for the ends; the answer comes later, sometimes much later."""
+        mirror = self._setting.mirror if self.side == LEGACY else None
+        proven = mirror is None or self._setting.quiet or self._timeline.now >= self.unproven_until
+        self._setting.reached["unproven barrier"] += not proven
         count = len(self._topic.partitions)
+        asked = dict.fromkeys(self.reading, barrier)
+        if mirror is not None and proven:
+            asked = self._prove(mirror, barrier)
+            count = max(count, self.proof.partitions)
         ends: dict[int, int] = {}
-        wanted = list(self.reading)
-        for number in wanted:
+        for number in asked:
             ends[number] = self._setting.sampled_end(self._topic.partitions[number])
             if self._topic.partitions[number].open:
                 self._setting.reached["open transaction at sampling"] += 1
@@ -263,9 +268,28 @@ class Sender:
         if self._slow or self._rng.random() < 0.02:
             delay += self._rng.randint(1, 20 * self._setting.plan.interval_ms)
             self._setting.reached["stale sample"] += 1
-        self._timeline.after(delay, lambda: self._answered(ends, count))
+        self._timeline.after(delay, lambda: self._answered(ends, count, asked, proven=proven))
 
-    def _answered(self, ends: dict[int, int], count: int) -> None:
+    def _prove(self, mirror: "Mirror", barrier: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+        """R1.5: return the partitions of the copy that may be asked where they end, and for which barriers."""
+        positions = mirror.positions()
+        self.proof.observe(barrier, mirror.log(), positions)
+        for wanted in self.proof.looks(self.reading):
+            clear, found = mirror.look(wanted)
+            self._setting.reached["looked behind a mirror"] += 1
+            self.proof.looked(wanted, clear, found=found)
+        self._setting.reached["mirror behind at sampling"] += bool(self.proof.behind())
+        ready = self.proof.ready()
+        self.proof.asked(ready)
+        only_here = {number: barrier for number in self.reading if number >= self.proof.partitions}
+        return {number: before for number, before in ready.items() if number in self.reading} | only_here
+
+    def _answered(self, ends: dict[int, int], count: int, asked: dict[int, tuple[int, ...]], *, proven: bool) -> None:
         self._asking = False
-        if self.alive and self._rng.random() < 0.97:
-            self.sampling.sampled(ends, count)
+        if not self.alive or self._rng.random() >= 0.97:
+            return
+        if not asked:
+            self.sampling.sampled({}, count)
+        for barrier in dict.fromkeys(asked.values()):
+            those = {number: end for number, end in ends.items() if asked[number] == barrier}
+            self.sampling.sampled(those, count, barrier, proven=proven)

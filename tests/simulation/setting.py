@@ -58,8 +58,10 @@ class Plan:
     ordered_max: int
     appended: float
     """Part of the rebuilt messages whose timestamps are the broker's."""
+    mirrored: bool
+    """Whether the legacy topic is a copy."""
     unproven: bool
-    """Whether the legacy topic is a copy of which now and then nobody can say how complete it is."""
+    """Whether now and then nobody can say how complete the copy is."""
     tail_ms: int
     """How long to go on after everything has closed."""
 
@@ -67,6 +69,7 @@ class Plan:
 def draw_plan(rng: Random) -> Plan:
     """Draw a world."""
     grace = INTERVAL_MS * rng.choice((4, 5, 6, 8))
+    mirrored = rng.random() < 0.4
     remember = grace * rng.choice((1, 1, 2, 3))
     return Plan(
         rules="sha256:simulation",
@@ -100,7 +103,8 @@ def draw_plan(rng: Random) -> Plan:
         apart=rng.random() < 0.4,
         ordered_max=rng.choice((1000, 1000, 6)),
         appended=rng.choice((0.0, 0.0, 0.3)),
-        unproven=rng.random() < 0.2,
+        mirrored=mirrored,
+        unproven=mirrored and rng.random() < 0.4,
         tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
     )
 
@@ -114,6 +118,10 @@ class Setting:
     timeline: Timeline = field(default_factory=Timeline)
     reached: Counter[str] = field(default_factory=Counter)
     topics: list[Topic] = field(init=False)
+    original: Topic | None = field(init=False)
+    """The topic of the legacy cluster of which `topics[LEGACY]` is a copy."""
+    mirror: Any = field(default=None)
+    """What copies it (`mirror.Mirror`)."""
     intake: list[IntakePartition] = field(init=False)
     rules: Rules = field(init=False)
     sampling: Callable[[], Sampling] = Sampling
@@ -131,8 +139,13 @@ class Setting:
             Topic("shop.orders", plan.partitions[LEGACY]),
             Topic("orders.v2", plan.partitions[REBUILT]),
         ]
+        self.original = Topic("shop.orders", plan.partitions[LEGACY]) if plan.mirrored else None
         self.intake = [IntakePartition(number, BrokerClock(self.rng), self.reached) for number in range(plan.intake)]
         self.rules = Rules(plan.tolerant, plan.apart)
+
+    def published(self, side: int) -> Topic:
+        """Return the topic that the producer of a side publishes to."""
+        return self.original if side == LEGACY and self.original is not None else self.topics[side]
 
     def source(self, side: int, partition: int) -> Source:
         """Return the name of a source partition."""

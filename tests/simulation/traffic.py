@@ -64,7 +64,7 @@ class Traffic:
         self._timeline.at(when, act)
 
     def _publish(self, side: int, key: str, value: bytes, timestamp: int | None) -> Record:
-        topic, now = self._setting.topics[side], self._timeline.now
+        topic, now = self._setting.published(side), self._timeline.now
         count = len(topic.partitions)
         if self._setting.plan.scattered:
             number = self._rng.randrange(count)
@@ -88,7 +88,7 @@ class Traffic:
 
         def finish() -> None:
             self._open[side] = None
-            self._setting.topics[side].finish(started, state)
+            self._setting.published(side).finish(started, state)
             self._setting.reached["aborted transaction"] += state == "aborted"
 
         self.end_ms = max(self.end_ms, self._timeline.now + duration)

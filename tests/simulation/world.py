@@ -12,6 +12,7 @@ from cutover_app.lab.oracle import Terms
 from tests.simulation.checks import Examination, Truth, note_outcomes, topics_were_read
 from tests.simulation.fleet import Fleet
 from tests.simulation.judging import Committed, JudgeHost, Run
+from tests.simulation.mirror import Mirror
 from tests.simulation.reference import Account
 from tests.simulation.rules import shown_key
 from tests.simulation.senders import Sender
@@ -48,7 +49,9 @@ class Report:
         """Return the line that the package docstring explains."""
         plan = self.plan
         about = [
-            name for name in ("unique", "tolerant", "matches", "scattered", "apart", "unproven") if getattr(plan, name)
+            name
+            for name in ("unique", "tolerant", "matches", "scattered", "apart", "mirrored", "unproven")
+            if getattr(plan, name)
         ]
         return (
             f"seed {self.seed}: {self.records[0]}+{self.records[1]} records over {plan.partitions[0]}+"
@@ -68,6 +71,8 @@ class World:
         self.setting = parts.setting(rng, plan)
         self.traffic = Traffic(self.setting)
         self.fleets = [Fleet(self.setting, side) for side in (LEGACY, REBUILT)]
+        self.mirrors = [Mirror(self.setting, self.fleets[LEGACY].grow_read)] if plan.mirrored else []
+        self.setting.mirror = next(iter(self.mirrors), None)
         self.terms = JudgeTerms(
             contract=CONTRACT,
             run="r1",
@@ -128,7 +133,7 @@ class World:
         if plan.start_behind:
             self._preload()
         self.setting.on_edge = self._endanger
-        for part in (self.traffic, *self.fleets, *self.hosts):
+        for part in (self.traffic, *self.mirrors, *self.fleets, *self.hosts):
             part.start()
         if plan.growth:
             for _ in range(rng.randint(1, 3)):
@@ -189,7 +194,8 @@ class World:
             partition.clock.swing = 0
         for _ in range(CLOSING_INTERVALS_MAX):
             timeline.run(timeline.now + plan.interval_ms)
-            if all(fleet.is_at_end() for fleet in self.fleets) and self._all_closed():
+            done = all(mirror.is_done() for mirror in self.mirrors)
+            if done and all(fleet.is_at_end() for fleet in self.fleets) and self._all_closed():
                 break
         else:
             return False
