@@ -10,13 +10,15 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from cutover_app.core import pairing
+from cutover_app.core import judge, pairing
 from cutover_app.core.closing import CUT, Clock, Frontier
+from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.frames import Frame, Records
 from cutover_app.core.judge import Judge
+from cutover_app.core.ordering import Ordering
 from cutover_app.core.pairing import Pairing
 from cutover_app.core.sampling import Sampling
-from cutover_app.core.state import OPEN, Rec
+from cutover_app.core.state import OPEN, KeyRow, Rec
 from cutover_app.core.verdicts import DUPLICATE, Verdict
 from tests.simulation.fleet import Fleet
 from tests.simulation.intake import Pipe
@@ -118,6 +120,29 @@ class VerdictsApart(Committed):
         self.store.apply(changes)
 
 
+class SettledOnce(Judge):
+    """R9: keys that deciding has touched again wait for the next chunk, with a checkpoint in between."""
+
+    def settle(self) -> None:
+        """Decide what is touched now."""
+        touched, self._touched = self._touched, {}
+        for key in touched:
+            row = self._rows.keys.load(key)
+            if row is not None:
+                self._decide(key, row)
+        self._rows.keys.changed(touched)
+        self._touched.update(dict.fromkeys(self._ordering.settle()))
+
+
+class EdgesWakeTheForgotten(Judge):
+    """R7: an edge has keys decided again that count no more, as long as their rows are there."""
+
+    def _touch_problems(self) -> None:
+        for key in dict.fromkeys(self._rows.problem_keys()):
+            if self._rows.keys.load(key) is not None:
+                self._touched[key] = None
+
+
 def _newest_count(self: Frontier, topic: str, incarnation: str, partitions: int) -> None:
     self.topic, self.incarnation = topic, incarnation
     self.partitions = partitions
@@ -180,6 +205,31 @@ def _untold(original: Callable[..., None]) -> Callable[..., None]:
     return lose
 
 
+def _copy_for_complete(self: Sender, _mirror: Any, barrier: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    return dict.fromkeys(self.reading, barrier)
+
+
+def _newest_barrier(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Take what the mirror has passed for an answer to the newest barrier."""
+    return lambda self, mirror, barrier: dict.fromkeys(original(self, mirror, barrier), barrier)
+
+
+def _as_if_proven(original: Callable[..., None]) -> Callable[..., None]:
+    def vouch(self: Frontier, partition: int, judge_ms: int, *, proven: bool = True) -> None:
+        original(self, partition, judge_ms)
+
+    return vouch
+
+
+def _without_its_order(self: Forgetting, row: KeyRow) -> bool:
+    return not self._is_over(row.last_ms, row)
+
+
+def _no_second_look(self: Ordering) -> Iterator[bytes]:
+    self._touched = {}
+    return iter(())
+
+
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
@@ -209,6 +259,22 @@ MUTANTS: dict[str, Mutant] = {
         lambda: patch.object(Fleet, "_commit_one", _commit_what_was_read),
     ),
     "lost-frame": (Parts(), lambda: patch.object(Pipe, "send", _drop_a_frame(Pipe.send))),
+    "copy-taken-for-complete": (Parts(), lambda: patch.object(Sender, "_prove", _copy_for_complete)),
+    "mirror-proves-the-newest-barrier": (
+        Parts(),
+        lambda: patch.object(Sender, "_prove", _newest_barrier(Sender._prove)),
+    ),
+    "unproven-closes": (Parts(), lambda: patch.object(Frontier, "vouch", _as_if_proven(Frontier.vouch))),
+    "order-keys-forgotten-in-parts": (
+        Parts(),
+        lambda: patch.multiple(
+            Forgetting, counts=_without_its_order, order_counts=lambda *_: True, forget=Forgetting._drop
+        ),
+    ),
+    "order-judged-once": (Parts(), lambda: patch.object(Ordering, "settle", _no_second_look)),
+    "settled-once": (Parts(judge=SettledOnce), _nothing),
+    "edges-wake-the-forgotten": (Parts(judge=EdgesWakeTheForgotten), _nothing),
+    "tolerated-payloads-dropped": (Parts(), lambda: patch.object(judge, "_compared_again", lambda _row: set())),
     "untold-edge": (Parts(), lambda: patch.object(Sender, "_lose", _untold(Sender._lose))),
 }
 
