@@ -27,7 +27,7 @@ from cutover_app.codec.json_codec import (
 )
 from cutover_app.contract.errors import ComparisonError, ImpureHookError
 from cutover_app.contract.hook import HookError, call_hook, load_hook
-from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower, no_order
+from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower
 from cutover_app.contract.mapping import FieldRule, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.rebuild import Compiler
@@ -230,13 +230,14 @@ class _Entries:
         self.only_ignored = _only_ignored(contract)
         """Fields that are taken out whole, where the contract asks for nothing else."""
         self.key = KeyReader(contract.key_paths())
-        self.order = KeyReader(contract.order_paths()) if contract.order_apart else no_order
+        self.order = KeyReader(contract.order_paths()) if contract.order_apart else None
 
     def expected(self, message: Message, record: Record, index: int, raw: bytes) -> Entry:
         """Return the entry of a message that should have been published."""
         offset, timestamp, appended = record.offset, _timestamp(record), record.timestamp_type == LOG_APPEND_TIME
         try:
-            key, order = self.key(message), self.order(message)
+            key = self.key(message)
+            order = b"" if self.order is None else self.order(message)
             if self.reshapes_expected:
                 payload, beside = self._project(message)
             else:
@@ -257,11 +258,12 @@ class _Entries:
             ignored = {name: message.pop(name) for name in self.only_ignored if name in message}
             payload = canonical(message)
             self._refuse_repeated(value, message, payload, ignored)
-            key, order = self.key(message), self.order(message)
+            key = self.key(message)
         else:
             self.reader.refuse_repeated(value, canonical(message))
-            key, order = self.key(message), self.order(message)
+            key = self.key(message)
             payload, beside = self._project(message)
+        order = b"" if self.order is None else self.order(message)
         appended = record.timestamp_type == LOG_APPEND_TIME
         return Entry(
             record.offset,
