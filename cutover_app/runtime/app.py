@@ -175,6 +175,7 @@ class CutoverApp(faust.App):
                 self._take_datadir()
                 self._lock = lock_directory(self.conf.datadir)
             _spare_the_collector()
+            _spare_the_logs()
             await super().start()
         except Exception as error:
             die(error)
@@ -229,6 +230,14 @@ def _spare_the_collector() -> None:
     gc.set_threshold(COLLECT_EVERY, 20, 100)
     # The consumer's thread needs the interpreter for milliseconds at a time; to hand it over more often costs both.
     sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def _spare_the_logs() -> None:
+    """Have nobody write debug lines for nobody: Faust's worker makes them all, to turn its spinner."""
+    root = logging.getLogger()
+    if root.level <= logging.DEBUG and all(handler.level > logging.DEBUG for handler in root.handlers[:1]):
+        for name in ("aiokafka", "faust", "mode"):
+            logging.getLogger(name).setLevel(logging.INFO)
 
 
 def check_wiring(app: CutoverApp, *, agents: Sequence[str], tables: Sequence[str]) -> None:
