@@ -28,6 +28,7 @@ RETRY_SECONDS = 0.1
 EARLIEST = -2
 LATEST = -1
 _UNCOMMITTED = 0
+_COMMITTED = 1
 
 _Answer = TypeVar("_Answer")
 
@@ -118,9 +119,10 @@ class Cluster:
             found[name] = Topic(name, str(topic_id), leaders, replication)
         return found
 
-    async def offsets(self, topic: Topic, at: int) -> dict[int, int]:
+    async def offsets(self, topic: Topic, at: int, *, stable: bool = False) -> dict[int, int]:
         """Per partition: EARLIEST, LATEST (the high watermark), or the first at a time in ms.
 
+        With `stable`, LATEST is the last stable offset: where the oldest open transaction begins.
         A partition without a record at or after that time is left out. Errors, that of a leader
         that has moved among them, are raised: whoever asks knows whether to ask again.
         """
@@ -129,7 +131,7 @@ class Cluster:
             by_leader[leader].append((partition, at))
         answers = await asyncio.gather(
             *(
-                self.ask(OffsetRequest(-1, _UNCOMMITTED, [(topic.name, wanted)]), leader)
+                self.ask(OffsetRequest(-1, _COMMITTED if stable else _UNCOMMITTED, [(topic.name, wanted)]), leader)
                 for leader, wanted in by_leader.items()
             )
         )
