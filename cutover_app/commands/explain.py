@@ -73,6 +73,8 @@ class explain(CutoverCommand):  # noqa: N801 - the name of the command
             place = None if key is None else place_key(contract, key, options["order"])
         except KeyTextError as error:
             fail(USAGE, error)
+        if place is not None and place.note:
+            self.say_aside(place.note)
         told = await _explain(contract, place, verdict)
         if not told.stories and key is not None:
             told.hint = other_reading(key) or ""

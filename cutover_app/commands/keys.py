@@ -34,7 +34,7 @@ def parse_key(text: str, paths: Sequence[str], option: str = "KEY") -> bytes:
     for part in parts:
         if type(part) not in _SCALARS:
             raise KeyTextError(f"{option}: expected texts, numbers, true or false, found {_kind(part)}")
-    key = canonical([int(part) if _is_integral(part) else part for part in parts])
+    key = canonical(parts)  # integral numbers have been read as such, as they are off messages
     if len(key) > KEY_BYTES_MAX:
         raise KeyTextError(f"{option}: {len(key):,} bytes, and no key has more than {KEY_BYTES_MAX:,}")
     return key
@@ -68,10 +68,6 @@ def _is_utf8(text: str) -> bool:
     except UnicodeError:
         return False
     return True
-
-
-def _is_integral(part: Any) -> bool:
-    return type(part) is Decimal and part == part.to_integral_value()
 
 
 def _wanted(count: int) -> str:

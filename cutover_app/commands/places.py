@@ -6,7 +6,7 @@ the order key does, or all partitions are read.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cutover_app.commands.keys import parse_key
 from cutover_app.contract.models import Contract
@@ -16,6 +16,9 @@ from cutover_app.core.rows import BOOKS_TABLE, SETTLED_TABLE
 from cutover_app.core.state import KeyRow, decode_row
 from cutover_app.kafka.reading import PartitionReader
 from cutover_app.kafka.topics import changelog_of
+
+KEY_BEGINS: Final = b"["
+"""How the key of a key row begins: order and match keys are JSON lists. Rows of other kinds begin otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,21 @@ class KeyPlace:
     is_exact: bool
     """Whether there is one place, and one row."""
 
+    @property
+    def note(self) -> str:
+        """Say what looking for it costs, where that is more than one partition; else nothing."""
+        if self.is_exact:
+            return ""
+        count = len(self.partitions)
+        return f"order.by is not match.key: all {count} intake partitions are read; --order K2 names the one"
+
     def is_row(self, row_key: bytes) -> bool:
         """Tell whether a row of the settled table may be of this key: it is behind its order key if it has one."""
         if self.order is not None:
             return row_key == self.order + self.key
-        return row_key == self.key if self.is_exact else row_key.endswith(self.key)
+        if self.is_exact:
+            return row_key == self.key
+        return row_key.startswith(KEY_BEGINS) and row_key.endswith(self.key)
 
 
 def place_key(contract: Contract, key: str, order: str | None) -> KeyPlace:

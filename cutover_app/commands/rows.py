@@ -84,6 +84,8 @@ class rows(CutoverCommand):  # noqa: N801 - the name of the command
         contract = load_contract(options["contract_file"])
         place = _place(contract, options)
         wanted = _partitions(contract, place, options["partition"])
+        if place is not None and place.note and options["partition"] is None:
+            self.say_aside(place.note)
         changelogs = {changelog_of(contract, name) for name in (module.NAME, SETTLED_TABLE)}
         async with Cluster(broker_of(contract)) as cluster:
             there = await cluster.topics(changelogs)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cutover_app.commands.places import FoundRow
+from cutover_app.commands.places import KEY_BEGINS, FoundRow
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import Books
 from cutover_app.core.compare import Masked
@@ -79,8 +79,7 @@ async def find_row_of(
     seen: set[bytes] = set()
 
     def enough(record: Any) -> bool:
-        # Match keys are JSON lists; what begins otherwise is no key row.
-        if not (record.key or b"").startswith(b"[") or record.key in seen:
+        if not (record.key or b"").startswith(KEY_BEGINS) or record.key in seen:
             return False
         seen.add(record.key)
         if record.value is not None:

@@ -124,6 +124,14 @@ def test_another_type_does_not_open_a_field() -> None:
     assert all(hidden(seen[name]) for name in ("customer", "lines", "address"))
 
 
+def test_a_sensitive_object_is_hidden_whole() -> None:
+    """Neither its values nor the names and number of its fields are seen."""
+    seen = builtins(contents().rebuilt(record({"customer": {"name": {"s3cret": SECRET}}, "address": {"street": [1]}})))
+
+    assert seen["customer"]["name"] == {"masked": "object", "len": 1}
+    assert hidden(seen["address"]["street"])
+
+
 def test_an_expected_message() -> None:
     """What a legacy record becomes is shown like a rebuilt one, and a hole is named."""
     made = contents()

@@ -1,8 +1,10 @@
 """The story of a key: what the judge really kept of it goes in, what people read comes out."""
 
+import asyncio
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from cutover_app.commands.explanation import Content, Explanation, Story, conclu
 from cutover_app.commands.files import SourceRecord
 from cutover_app.commands.kcat import kcat_line
 from cutover_app.commands.offline import Offline
-from cutover_app.commands.places import FoundRow, KeyPlace, place_key
+from cutover_app.commands.places import FoundRow, KeyPlace, find_rows, place_key
 from cutover_app.commands.said import told_apart
 from cutover_app.commands.timeline import RECORDS_MAX, History, history_of, ids_of, newest
 from cutover_app.contract.compile import compile_contract
@@ -23,7 +25,7 @@ from cutover_app.core.compare import Masked
 from cutover_app.core.forwarding import place_of
 from cutover_app.core.frames import LEGACY, REBUILT, Source
 from cutover_app.core.rows import SETTLED_TABLE
-from cutover_app.core.state import OPEN, KeyRow, Rec, decode_row, position_of
+from cutover_app.core.state import OPEN, KeyRow, OrderRow, Rec, decode_row, encode_row, order_row_key, position_of
 from cutover_app.core.verdicts import Finding, decode_verdict
 from tests.commands.helpers import legacy, rebuilt, write_contract
 
@@ -263,8 +265,62 @@ def test_an_order_key_says_where(contract: Contract) -> None:
     assert not named.is_row(b'["o1"]')
     anywhere = place_key(ordered, "o1", None)
     assert (anywhere.partitions, anywhere.is_exact) == (tuple(range(12)), False)
+    assert "all 12 intake partitions are read; --order" in anywhere.note
+    assert named.note == ""
     assert anywhere.is_row(b'["c8"]["o1"]')
     assert not anywhere.is_row(b'["c8"]["o11"]')
+
+
+class Changelogs:
+    """A reader of literal rows: (key, row or None), oldest first, by partition."""
+
+    def __init__(self, rows: dict[int, list[tuple[bytes, KeyRow | OrderRow | None]]]) -> None:
+        self._rows = rows
+        self.read = 0
+
+    async def newest_first(self, topic: str, partition: int, enough: Any) -> bool:
+        """Hand them over, newest first."""
+        for key, row in reversed(self._rows.get(partition, [])):
+            self.read += 1
+            if enough(SimpleNamespace(key=key, value=row and encode_row(row), partition=partition, offset=0)):
+                return True
+        return False
+
+
+def rows_of(contract: Contract, place: KeyPlace, rows: Any) -> tuple[list[tuple[int, bytes, int]], int]:
+    reader = Changelogs(rows)
+    found = asyncio.run(find_rows(reader, contract, place))
+    return [(each.partition, each.key, each.row.last_ms) for each in found], reader.read
+
+
+def test_the_newest_row_of_a_key_is_found(contract: Contract) -> None:
+    """No older row is read; a key that was forgotten has none."""
+    place = place_key(contract, "o1", None)
+    kept = [(b'["o1"]', KeyRow([], [], [], 1)), (b'["o1"]', KeyRow([], [], [], 2)), (b'["o2"]', KeyRow([], [], [], 3))]
+
+    assert rows_of(contract, place, {0: kept}) == ([(0, b'["o1"]', 2)], 2)
+    assert rows_of(contract, place, {0: [*kept, (b'["o1"]', None)]}) == ([], 1)
+    assert rows_of(contract, place, {0: []}) == ([], 0)
+
+
+def test_all_rows_of_a_key_behind_order_keys_are_found(contract: Contract) -> None:
+    """Under each order key the newest, of all partitions; other kinds of row, and keys that end alike, are none."""
+    intake = contract.intake.model_copy(update={"partitions": 2})
+    ordered = contract.model_copy(update={"order": Order(by=["customer_id"]), "intake": intake})
+    rows = {
+        0: [
+            (b'["c1"]["o1"]', KeyRow([], [], [], 1, b'["c1"]')),
+            (b'["c1"]["o1"]', KeyRow([], [], [], 2, b'["c1"]')),
+            (b'["c2"]["o1"]', KeyRow([], [], [], 3, b'["c2"]')),
+            (b'["c2"]["o1"]', None),
+            (b'["c9"]["x"]["o1"]', KeyRow([], [], [], 4, b'["c9"]')),
+            (order_row_key(b'["o1"]'), OrderRow([b'["o1"]["o7"]'], 6, 1, [0], [])),
+        ],
+        1: [(b'["c3"]["o1"]', KeyRow([], [], [], 5, b'["c3"]'))],
+    }
+
+    found, _ = rows_of(ordered, place_key(ordered, "o1", None), rows)
+    assert found == [(0, b'["c1"]["o1"]', 2), (1, b'["c3"]["o1"]', 5)]
 
 
 def test_hidden_keys_are_told_apart_by_their_hmac_only() -> None:

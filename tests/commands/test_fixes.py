@@ -174,7 +174,7 @@ def test_no_fix_removes_a_doubt() -> None:
     """What is indeterminate stays so: the mark says something about the producer, nothing about the evidence."""
     report = seen(at(1, 10, 20, outcome="indeterminate"), marks={TOTAL: mark()})
 
-    assert report.conclusion == "cannot tell"
+    assert (report.conclusion, report.past) == ("cannot tell", 0)
     assert "1 records are indeterminate" in report.reasons[0]
 
 
