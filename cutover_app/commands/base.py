@@ -1,6 +1,7 @@
 """The form of our commands: Faust's, without a worker around them and without a traceback for what can be expected."""
 
 import asyncio
+import inspect
 import logging
 import sys
 from collections.abc import Callable
@@ -21,9 +22,12 @@ INTERRUPTED = 130
 
 
 class CutoverCommand(Command):
-    """A command of ours. `run` returns the exit code; the docstring is the help text."""
+    """A command of ours. `run` returns the exit code; the docstring is the help text, with the examples below it."""
 
     abstract: ClassVar[bool] = True
+
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Command lines, without the program's name."""
 
     @classmethod
     def as_click_command(cls) -> Callable[..., Any]:
@@ -34,14 +38,26 @@ class CutoverCommand(Command):
         def start(*args: Any, **kwargs: Any) -> None:
             cls(*args, **kwargs)()
 
-        command: Any = cli.command(name=cls.__name__.lower(), help=cls.__doc__)(start)
+        command: Any = cli.command(name=cls.__name__.lower(), help=cls._help())(start)
         for each in cls.options or []:
             command = each(command)
         return command  # type: ignore[no-any-return]
 
+    @classmethod
+    def _help(cls) -> str:
+        lines = [f"  cutover {example}" for example in cls.examples]
+        # The first character of a paragraph tells click to leave its lines as they are.
+        return "\n\n".join(
+            [inspect.cleandoc(cls.__doc__ or ""), *(["\n".join(["\b", "Examples:", *lines])] if lines else [])]
+        )
+
     async def run(self, **options: Any) -> int:
         """Do the work and return the exit code."""
         raise NotImplementedError
+
+    def say_aside(self, line: str) -> None:
+        """Say something that is not the result."""
+        print(f"cutover: {line}", file=sys.stderr, flush=True)
 
     def __call__(self, *_args: Any, **_options: Any) -> Any:
         """Run to the end and leave with the exit code."""

@@ -1,23 +1,31 @@
 """What Kafka holds about a run: read from there alone, so from anywhere, and whether or not a worker runs."""
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
+from cutover_app.commands.fixes import FamilyName, Mark, read_mark
 from cutover_app.commands.fold import VerdictFold
 from cutover_app.commands.summary import Evidence
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import BOOKS_KEY, Books
-from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.frames import REBUILT
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
 from cutover_app.core.verdicts import decode_verdict
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
 from cutover_app.kafka.clusters import work_broker
-from cutover_app.kafka.reading import read_topics
+from cutover_app.kafka.reading import TopicReader, topic_reader
 from cutover_app.kafka.settings import Broker
-from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
+from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
 
 REQUEST_SECONDS: Final = 10.0
 """A command asks people to wait for a broker no longer than this."""
+
+HELD_SECONDS: Final = 1.0
+"""A transaction that is open for longer holds the end of its partition."""
 
 
 def broker_of(contract: Contract) -> Broker:
@@ -31,12 +39,16 @@ class _Reader:
     def __init__(self, contract: Contract) -> None:
         self.verdicts = VerdictFold(contract.contract, contract.run)
         self.books: dict[int, Books] = {}
+        self.checkpoints: dict[int, int] = {}
         self.families: dict[tuple[int, bytes], FamilyRow] = {}
+        self.marks: dict[FamilyName, Mark] = {}
         self.strange = 0
+        self.strange_marks = 0
         self._take = {
             contract.verdicts.topic: self._verdict,
             changelog_of(contract, BOOKS_TABLE): self._books_row,
             changelog_of(contract, FAMILIES_TABLE): self._family_row,
+            fixes_of(contract): self._mark,
         }
 
     @property
@@ -62,6 +74,7 @@ class _Reader:
     def _books_row(self, record: Any) -> None:
         if record.key == BOOKS_KEY and record.value is not None:
             self.books[record.partition] = decode_row(Books, record.value)
+            self.checkpoints[record.partition] = record.timestamp
 
     def _family_row(self, record: Any) -> None:
         place = (record.partition, record.key)
@@ -70,51 +83,128 @@ class _Reader:
         else:
             self.families[place] = decode_row(FamilyRow, record.value)
 
+    def _mark(self, record: Any) -> None:
+        try:
+            family, mark = read_mark(record.key, record.value)
+        except ValueError:
+            self.strange_marks += 1
+            return
+        if mark is None:
+            self.marks.pop(family, None)
+        else:
+            self.marks[family] = mark
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """How far the workers are behind a source topic, by partition."""
+
+    unread: Mapping[int, int]
+    """Offsets that can be read and are not committed."""
+    held: Mapping[int, int]
+    """Offsets beyond the last stable one, which an open transaction holds back."""
+
+    @property
+    def total(self) -> int:
+        """Return all offsets that are not committed."""
+        return sum(self.unread.values()) + sum(self.held.values())
+
+
+class Observer:
+    """Looks at what Kafka holds about a run; at each further look reads only what has come since."""
+
+    def __init__(self, contract: Contract, rules: str, cluster: Cluster, reader: TopicReader) -> None:
+        self._contract = contract
+        self._rules = rules
+        self._cluster = cluster
+        self._topics = reader
+        self._reader = _Reader(contract)
+        self.sources = (contract.legacy.topic, contract.rebuilt.topic)
+        self.behind: tuple[Behind | None, Behind | None] = (None, None)
+        self.unjudged: dict[int, int] = {}
+        """Intake records that no checkpoint covers, by intake partition."""
+
+    @property
+    def checkpoints(self) -> Mapping[int, int]:
+        """Return when each intake partition was committed last, in milliseconds since the epoch."""
+        return self._reader.checkpoints
+
+    async def look(self) -> Evidence:
+        """Return the evidence; raises `KafkaUnavailable`, and `RowError` for rows of another version."""
+        contract, cluster, reader = self._contract, self._cluster, self._reader
+        intake = intake_of(contract)
+        topics = await cluster.topics([*reader.topics, *self.sources, intake])
+        await self._topics.catch_up([topics[name] for name in reader.topics if name in topics], reader.take)
+        legacy, rebuilt = [await self._behind(topics.get(name)) for name in self.sources]
+        self.behind = legacy, rebuilt
+        self.unjudged = await self._unjudged(topics.get(intake))
+        return Evidence(
+            contract=contract.contract,
+            run=contract.run,
+            partitions=contract.intake.partitions,
+            books=dict(reader.books),
+            families=list(reader.families.values()),
+            verdicts=reader.verdicts,
+            unread=(legacy.total if legacy else None, rebuilt.total if rebuilt else None),
+            unjudged=sum(self.unjudged.values()),
+            doubts=_doubts(contract, self._rules, reader, [name for name in self.sources if name not in topics]),
+            marks=dict(reader.marks),
+            read_since=await self._read_since(topics.get(self.sources[REBUILT])),
+        )
+
+    async def _behind(self, topic: Topic | None) -> Behind | None:
+        """Compare what the workers have committed of a source with where it ends."""
+        if topic is None:
+            return None
+        cluster = self._cluster
+        committed = await cluster.committed(app_id_of(self._contract), topic.name)
+        starts = await cluster.offsets(topic, EARLIEST)
+        stable = await cluster.offsets(topic, LATEST, stable=True)
+        ends = await cluster.offsets(topic, LATEST)
+        at = {number: committed.get(number, starts.get(number, 0)) for number in ends}
+        if any(stable.get(number, end) < end for number, end in ends.items()):
+            # A producer with transactions always has one open; only one that stays open holds anybody back.
+            await asyncio.sleep(HELD_SECONDS)
+            later = await cluster.offsets(topic, LATEST, stable=True)
+            stable = {
+                number: end if later.get(number) != stable.get(number) else stable[number]
+                for number, end in ends.items()
+            }
+        return Behind(
+            unread={number: max(0, stable.get(number, end) - at[number]) for number, end in ends.items()},
+            held={number: max(0, end - max(at[number], stable.get(number, end))) for number, end in ends.items()},
+        )
+
+    async def _unjudged(self, intake: Topic | None) -> dict[int, int]:
+        if intake is None:
+            return {}
+        starts = await self._cluster.offsets(intake, EARLIEST)
+        ends = await self._cluster.offsets(intake, LATEST)
+        judged = {number: each.at + 1 for number, each in self._reader.books.items()}
+        return {number: max(0, end - judged.get(number, starts.get(number, 0))) for number, end in ends.items()}
+
+    async def _read_since(self, rebuilt: Topic | None) -> int | None:
+        """Count the records of the rebuilt topic that were read and are not older than the newest mark."""
+        marks = self._reader.marks.values()
+        if not marks or rebuilt is None:
+            return None
+        first = await self._cluster.offsets(rebuilt, max(mark.from_ms for mark in marks))
+        committed = await self._cluster.committed(app_id_of(self._contract), rebuilt.name)
+        return sum(max(0, committed.get(number, 0) - offset) for number, offset in first.items())
+
+
+@asynccontextmanager
+async def observer(contract: Contract, rules: str = "") -> AsyncIterator[Observer]:
+    """Connect an observer. `rules` is the hash of the contract in hand; empty where it is not known."""
+    broker = broker_of(contract)
+    async with Cluster(broker) as cluster, topic_reader(broker) as reader:
+        yield Observer(contract, rules, cluster, reader)
+
 
 async def gather(contract: Contract, rules: str = "") -> Evidence:
-    """Read the evidence of a contract's run; raises `KafkaUnavailable`, and `RowError` for rows of another version.
-
-    `rules` is the hash of the contract in hand; empty where it is not known.
-    """
-    broker = broker_of(contract)
-    reader = _Reader(contract)
-    sources = (contract.legacy.topic, contract.rebuilt.topic)
-    intake = intake_of(contract)
-    async with Cluster(broker) as cluster:
-        topics = await cluster.topics([*reader.topics, *sources, intake])
-        await read_topics(broker, [topics[name] for name in reader.topics if name in topics], reader.take)
-        unread = [await _unread(cluster, contract, topics.get(name)) for name in sources]
-        unjudged = await _unjudged(cluster, topics.get(intake), reader.books)
-    return Evidence(
-        contract=contract.contract,
-        run=contract.run,
-        partitions=contract.intake.partitions,
-        books=reader.books,
-        families=list(reader.families.values()),
-        verdicts=reader.verdicts,
-        unread=(unread[LEGACY], unread[REBUILT]),
-        unjudged=unjudged,
-        doubts=_doubts(contract, rules, reader, [name for name in sources if name not in topics]),
-    )
-
-
-async def _unread(cluster: Cluster, contract: Contract, topic: Topic | None) -> int | None:
-    """Count the offsets of a source that the workers have not committed."""
-    if topic is None:
-        return None
-    committed = await cluster.committed(app_id_of(contract), topic.name)
-    starts = await cluster.offsets(topic, EARLIEST)
-    ends = await cluster.offsets(topic, LATEST)
-    return sum(max(0, end - committed.get(number, starts.get(number, 0))) for number, end in ends.items())
-
-
-async def _unjudged(cluster: Cluster, intake: Topic | None, books: dict[int, Books]) -> int:
-    if intake is None:
-        return 0
-    starts = await cluster.offsets(intake, EARLIEST)
-    ends = await cluster.offsets(intake, LATEST)
-    judged = {number: each.at + 1 for number, each in books.items()}
-    return sum(max(0, end - judged.get(number, starts.get(number, 0))) for number, end in ends.items())
+    """Look once."""
+    async with observer(contract, rules) as looking:
+        return await looking.look()
 
 
 def _doubts(contract: Contract, rules: str, reader: _Reader, absent: list[str]) -> list[str]:
@@ -123,6 +213,8 @@ def _doubts(contract: Contract, rules: str, reader: _Reader, absent: list[str]) 
         doubts.append(
             f"{reader.strange:,} records of {contract.verdicts.topic} are no verdicts of the version that this reads"
         )
+    if reader.strange_marks:
+        doubts.append(f"{reader.strange_marks:,} records of {fixes_of(contract)} are no marks that this reads")
     judged = {each.rules for each in reader.books.values()}
     if len(judged) > 1:
         doubts.append(f"intake partitions were judged under {len(judged)} different contracts: name another `run`")

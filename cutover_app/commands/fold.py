@@ -4,14 +4,16 @@ Memory is bounded by the number of ids, not by what verdicts contain: whole verd
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from cutover_app.core.verdicts import Verdict, family_of
+from cutover_app.commands.fixes import FamilyName, Mark, is_past
+from cutover_app.core.verdicts import FINE, INDETERMINATE, Verdict, family_of
 
 KEPT_MAX: Final = 32
 """Verdicts kept per family as candidates for samples; more than are shown, because revisions take some away."""
 
-FamilyName = tuple[str, str]
+NO_MARKS: Final[Mapping[FamilyName, Mark]] = {}
 
 
 class _Said(NamedTuple):
@@ -22,6 +24,22 @@ class _Said(NamedTuple):
     partition: int
     explained: bool
     families: tuple[FamilyName, ...]
+    time_ms: int
+    """Time of its records, of two the later one's; -1 where one has none."""
+
+    def is_past(self, marks: Mapping[FamilyName, Mark]) -> bool:
+        """Tell whether it is a problem of before the fixes. What is indeterminate is a doubt, which no fix removes."""
+        return self.outcome not in _NEVER_PAST and is_past(self.families, self.time_ms, marks)
+
+
+_NEVER_PAST: Final = FINE | {INDETERMINATE}
+
+
+class Ages(NamedTuple):
+    """Verdicts of a family that are problems: of before its fix, and since."""
+
+    before: int
+    since: int
 
 
 class VerdictFold:
@@ -56,7 +74,9 @@ class VerdictFold:
             self._let_go(verdict.id, former)
         families = tuple(dict.fromkeys(family_of(finding) for finding in verdict.findings))
         families = self._known.setdefault(families, families)
-        self._said[verdict.id] = _Said(at, verdict.outcome, partition, bool(verdict.undecodable), families)
+        self._said[verdict.id] = _Said(
+            at, verdict.outcome, partition, bool(verdict.undecodable), families, time_of(verdict)
+        )
         for family in families:
             kept = self._kept.setdefault(family, {})
             if len(kept) < KEPT_MAX:
@@ -72,11 +92,32 @@ class VerdictFold:
         for family in former.families:
             self._kept[family].pop(verdict_id, None)
 
-    def outcomes(self, *, partitions: frozenset[int] | None = None) -> Counter[str]:
-        """Count ids by outcome, of all intake partitions or of some."""
+    def outcomes(
+        self, *, partitions: frozenset[int] | None = None, marks: Mapping[FamilyName, Mark] = NO_MARKS
+    ) -> Counter[str]:
+        """Count ids by outcome, of all intake partitions or of some; without the problems of before the fixes."""
         return Counter(
-            said.outcome for said in self._said.values() if partitions is None or said.partition in partitions
+            said.outcome
+            for said in self._said.values()
+            if (partitions is None or said.partition in partitions) and not (marks and said.is_past(marks))
         )
+
+    def past(self, marks: Mapping[FamilyName, Mark]) -> int:
+        """Count the problems that are older than the fixes of all of their families."""
+        return sum(said.is_past(marks) for said in self._said.values()) if marks else 0
+
+    def ages(self, marks: Mapping[FamilyName, Mark]) -> dict[FamilyName, Ages]:
+        """Count, for each family that is marked, its problems of before its own fix and since."""
+        counted = dict.fromkeys(marks, Ages(0, 0))
+        for said in self._said.values() if marks else ():
+            if said.outcome in FINE:
+                continue
+            for family in said.families:
+                if family in marks:
+                    before, since = counted[family]
+                    old = is_past((family,), said.time_ms, marks)
+                    counted[family] = Ages(before + old, since + (not old))
+        return counted
 
     def explained(self) -> int:
         """Count the lonely records near which an unreadable one lies: that may be their partner (R11)."""
@@ -90,3 +131,9 @@ class VerdictFold:
 def _place(verdict: Verdict) -> tuple[str, int, int, str]:
     anchor = verdict.legacy or verdict.rebuilt
     return (anchor.topic, anchor.partition, anchor.offset, verdict.id) if anchor else ("", 0, 0, verdict.id)
+
+
+def time_of(verdict: Verdict) -> int:
+    """Return when the records of a verdict were published, of two the later one; -1 where one does not say."""
+    times = [position.timestamp for position in (verdict.legacy, verdict.rebuilt) if position]
+    return max(times) if times and min(times) >= 0 else -1

@@ -70,8 +70,18 @@ def shown(value: Any) -> str:
 
 def write_json(value: Any, stream: Any = None) -> None:
     """Write one JSON document: in UTF-8, as JSON is, whatever the terminal's encoding."""
+    _write(msgspec.json.format(msgspec.json.encode(value), indent=2), stream)
+
+
+def write_json_line(value: Any, stream: Any = None) -> None:
+    """Write one JSON document in one line, at once: somebody follows."""
+    _write(msgspec.json.encode(value), stream)
+    (stream if stream is not None else sys.stdout).flush()
+
+
+def _write(encoded: bytes, stream: Any) -> None:
     file = stream if stream is not None else sys.stdout
-    document = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    document = encoded + b"\n"
     if (buffer := getattr(file, "buffer", None)) is None:
         file.write(document.decode())
         return

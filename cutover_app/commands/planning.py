@@ -14,7 +14,7 @@ from cutover_app.core.frames import SIDES
 from cutover_app.core.rows import TABLES
 from cutover_app.kafka.admin import MESSAGE_BYTES_MAX, TopicSpec, TopicState
 from cutover_app.kafka.admin import plan as plan_topics
-from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of, internal_specs, source_specs
+from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of, internal_specs, source_specs
 
 EXISTS = "exists"
 ABSENT = "does not exist"
@@ -100,7 +100,9 @@ def plan_run(contract: Contract, rules: str, found: Mapping[str, TopicState], *,
 
 
 def _roles(contract: Contract) -> list[str]:
-    roles = {intake_of(contract): "intake"} | {changelog_of(contract, name): f"changelog of {name}" for name in TABLES}
+    roles = {intake_of(contract): "intake", fixes_of(contract): "marks of what is fixed"} | {
+        changelog_of(contract, name): f"changelog of {name}" for name in TABLES
+    }
     return [*SIDES, *(roles.get(spec.name, "verdicts") for spec in internal_specs(contract))]
 
 

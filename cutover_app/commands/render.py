@@ -1,7 +1,6 @@
 """How a report looks: as tables for people, as JSON for programs. Renderers decide nothing."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cutover_app.commands.fixes import show_time, shown_family
 from cutover_app.commands.output import CANNOT_TELL, FINE, JSON, PROBLEMS, console, plain, shown, table, write_json
 from cutover_app.commands.summary import (
     CONCLUSION_CANNOT_TELL,
@@ -29,7 +29,7 @@ EXIT_CODES: Final = {
     CONCLUSION_CANNOT_TELL: CANNOT_TELL,
 }
 
-_STYLES: Final = {
+STYLES: Final = {
     CONCLUSION_FINE: "bold green",
     CONCLUSION_PROBLEMS: "bold red",
     CONCLUSION_CANNOT_TELL: "bold yellow",
@@ -61,7 +61,9 @@ def report_table(report: Report) -> RenderableType:
     """Return a report as tables, the conclusion last: that is where a terminal ends."""
     parts: list[RenderableType] = [_title(report)]
     if report.families:
-        parts += [_families(report), *_samples(report)]
+        parts.append(_families(report))
+        parts += [_fixed(family) for family in report.families if family.fixed_ms is not None]
+        parts += _samples(report)
     parts += [_books(report), *_ranges(report), *_lines(report)]
     return Group(*parts)
 
@@ -69,6 +71,7 @@ def report_table(report: Report) -> RenderableType:
 def _title(report: Report) -> Text:
     outcomes = ", ".join(f"{count:,} {name}" for name, count in report.outcomes.items()) or "none"
     explained = f" ({report.explained:,} of them near an unreadable record)" if report.explained else ""
+    explained += f" ({report.past:,} of them of before a fix)" if report.past else ""
     return Text(
         f"contract {plain(report.contract)}, run {plain(report.run)}: {report.pairs:,} pairs; "
         f"verdicts: {outcomes}{explained}"
@@ -82,8 +85,8 @@ _FAMILY_COLUMNS: Final[tuple[tuple[str, str, Callable[[Family], str]], ...]] = (
     ("total", "right", lambda family: f"{family.total:,}"),
     ("kind", "left", lambda family: family.kind),
     ("path", "left", lambda family: plain(family.path)),
-    ("first seen", "left", lambda family: _time(family.first_ms)),
-    ("last seen", "left", lambda family: _time(family.last_ms)),
+    ("first seen", "left", lambda family: show_time(family.first_ms)),
+    ("last seen", "left", lambda family: show_time(family.last_ms)),
 )
 
 
@@ -92,6 +95,17 @@ def _families(report: Report) -> Table:
     for family in report.families:
         drawn.add_row(*(show(family) for _, _, show in _FAMILY_COLUMNS))
     return drawn
+
+
+def _fixed(family: Family) -> Text:
+    """Say what a mark means, in a line of its own: it is longer than a cell."""
+    reason = f" ({plain(family.reason)})" if family.reason else ""
+    again = f"; OPEN AGAIN: {family.open:,} since" if family.open else ""
+    name = plain(shown_family((family.kind, family.path)))
+    return Text(
+        f"{name}: fixed since {show_time(family.fixed_ms)}, {family.before:,} before{again}{reason}",
+        style="red" if again else "green",
+    )
 
 
 def _samples(report: Report) -> list[Table]:
@@ -131,7 +145,7 @@ _BOOK_ROWS: Final[tuple[tuple[str, Callable[[Side], str]], ...]] = (
     ("filtered by the contract", lambda side: f"{side.filtered:,}"),
     ("not read yet", lambda side: "" if side.unread is None else f"{side.unread:,}"),
     ("partitions vouched for", lambda side: f"{side.vouched} of {side.partitions}"),
-    ("frontier behind by", lambda side: _lag(side.frontier_lag_ms)),
+    ("frontier behind by", lambda side: show_lag(side.frontier_lag_ms)),
 )
 
 
@@ -157,8 +171,8 @@ def _ranges(report: Report) -> list[RenderableType]:
             each.side,
             plain(f"{each.topic}/{each.partition}"),
             f"{each.start:,} to {end}",
-            "unknown" if each.from_ms is None else _time(each.from_ms),
-            _time(each.to_ms),
+            "unknown" if each.from_ms is None else show_time(each.from_ms),
+            show_time(each.to_ms),
             plain(each.reason),
         )
     more = report.lost_ranges - len(report.ranges)
@@ -169,23 +183,15 @@ def _lines(report: Report) -> list[Text]:
     lines = [Text(f"imbalance: {plain(line)}", style="red") for line in report.imbalances]
     lines += [Text(f"note: {plain(note)}") for note in report.notes]
     first, *rest = report.reasons
-    lines.append(Text(f"{report.conclusion.upper()}: {plain(first)}", style=_STYLES[report.conclusion]))
+    lines.append(Text(f"{report.conclusion.upper()}: {plain(first)}", style=STYLES[report.conclusion]))
     return lines + [Text(f"    and: {plain(reason)}") for reason in rest]
 
 
 # -- cells -----------------------------------------------------------------------------------------------------------
 
 
-def _time(at_ms: int | None) -> str:
-    if at_ms is None:
-        return ""
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return str(at_ms)
-
-
-def _lag(lag_ms: int | None) -> str:
+def show_lag(lag_ms: int | None) -> str:
+    """Return how far a frontier is behind."""
     return "no frontier" if lag_ms is None else f"{lag_ms / 1000:,.1f} s"
 
 

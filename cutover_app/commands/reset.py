@@ -22,15 +22,16 @@ from cutover_app.kafka.cluster import Cluster, Topic
 from cutover_app.kafka.groups import delete_group, members_of
 from cutover_app.kafka.reading import read_topics
 from cutover_app.kafka.settings import Broker
-from cutover_app.kafka.topics import app_id_of, changelog_specs, intake_of
+from cutover_app.kafka.topics import app_id_of, changelog_specs, fixes_of, intake_of
 from cutover_app.runtime.datadir import datadir_of
 
 
 class reset(CutoverCommand):  # noqa: N801 - the name of the command
     """Delete what the run created, after asking.
 
-    Its intake topic, the changelogs of its tables, its consumer group with all positions, and its state on this
-    machine; with --verdicts also its verdicts. The source topics are never touched. Refused while a worker runs.
+    Its intake topic, the changelogs of its tables, the marks of `fixed`, its consumer group with all positions, and
+    its state on this machine; with --verdicts also its verdicts. The source topics are never touched. Refused while a
+    worker runs.
 
     Without --verdicts, name another `run` in the contract before starting again: verdicts of a run that is repeated
     under the same name would stand beside the old ones.
@@ -105,7 +106,7 @@ async def _refuse_while_running(cluster: Cluster, contract: Contract) -> None:
 
 async def _find(cluster: Cluster, broker: Broker, contract: Contract, *, verdicts: bool) -> _Found:
     group, name = app_id_of(contract), contract.verdicts.topic
-    ours = [intake_of(contract), *(spec.name for spec in changelog_specs(contract))]
+    ours = [intake_of(contract), *(spec.name for spec in changelog_specs(contract)), fixes_of(contract)]
     topics = await cluster.topics([*ours, name, contract.legacy.topic, contract.rebuilt.topic])
     committed = [await cluster.committed(group, topic) for topic in topics]
     datadir = datadir_of(contract)

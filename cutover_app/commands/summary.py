@@ -14,18 +14,22 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
     C6  records that are indeterminate                                                cannot tell
     C7  families with open findings, but no verdict that says so                      cannot tell
     C8  input that is not what it claims to be                                        cannot tell
+    C9  problems of before a fix, and nothing published since the fix was read        cannot tell
     else                                                                              fine
+
+A problem whose families are all marked as fixed, and whose records are older than the marks, is not open (`fixes.py`).
 
 Pending records do not stand in the way: on live traffic some always wait. How many do is said.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import UNSET
 
-from cutover_app.commands.fold import VerdictFold
+from cutover_app.commands.fixes import FamilyName, Mark, show_time
+from cutover_app.commands.fold import Ages, VerdictFold
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
@@ -64,6 +68,10 @@ class Evidence:
     """Intake records that no judge has taken in yet."""
     doubts: Sequence[str] = ()
     """Why the input is not what it claims to be."""
+    marks: Mapping[FamilyName, Mark] = field(default_factory=dict)
+    """Families that were fixed."""
+    read_since: int | None = None
+    """Records of the rebuilt topic that were read and are not older than the newest mark; None without marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +96,16 @@ class Family:
     kind: str
     path: str
     open: int
+    """Verdicts that have such a finding now; of a family that was fixed, those since."""
     total: int
     first_ms: int | None
     last_ms: int | None
     samples: list[Sample]
+    fixed_ms: int | None = None
+    """Since when it is said to be fixed; None where nobody said so."""
+    before: int = 0
+    """Of a family that was fixed, verdicts of before."""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +162,8 @@ class Report:
     notes: list[str]
     pairs: int
     outcomes: dict[str, int]
+    past: int
+    """Of these, problems that are older than the fixes of all of their families."""
     explained: int
     families: list[Family]
     sides: list[Side]
@@ -169,7 +185,7 @@ def summarise(evidence: Evidence) -> Report:
     families = _families(evidence)
     sides = [_side(books, side, evidence.unread[side]) for side in (LEGACY, REBUILT)]
     imbalances = [line for each in books for line in each.balance()]
-    conclusion, reasons = _conclude(evidence, sides, families)
+    conclusion, reasons = _conclude(evidence, sides)
     return Report(
         contract=evidence.contract,
         run=evidence.run,
@@ -179,6 +195,7 @@ def summarise(evidence: Evidence) -> Report:
         notes=_notes(evidence, sides, books),
         pairs=sides[LEGACY].paired,
         outcomes={name: outcomes[name] for name in OUTCOMES if outcomes[name]},
+        past=evidence.verdicts.past(evidence.marks),
         explained=evidence.verdicts.explained(),
         families=families,
         sides=sides,
@@ -196,29 +213,36 @@ def summarise(evidence: Evidence) -> Report:
 # -- conclusion ------------------------------------------------------------------------------------------------------
 
 
-def _conclude(evidence: Evidence, sides: list[Side], families: list[Family]) -> tuple[str, list[str]]:
+def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
     problems = _problems(evidence)
-    doubts = [*_doubts_about_books(evidence, sides), *_doubts_about_verdicts(evidence, families), *evidence.doubts]
+    doubts = [*_doubts_about_books(evidence, sides), *_doubts_about_verdicts(evidence), *evidence.doubts]
+    past = evidence.verdicts.past(evidence.marks)
+    if past and not evidence.read_since:
+        newest = show_time(max(mark.from_ms for mark in evidence.marks.values()))
+        doubts.append(f"nothing that the rebuilt producer published since the fix ({newest}) has been read")
     if problems and sides[LEGACY].paired:
         return CONCLUSION_PROBLEMS, problems + doubts
     if doubts:
         return CONCLUSION_CANNOT_TELL, doubts + problems
+    if past:
+        agree = f"nothing is open, {past:,} problems are older than the fixes of their families, and the books balance"
+        return CONCLUSION_FINE, [agree]
     return CONCLUSION_FINE, [f"{sides[LEGACY].paired:,} pairs agree, nothing else was found, and the books balance"]
 
 
 def _problems(evidence: Evidence) -> list[str]:
     sound = frozenset(number for number, each in evidence.books.items() if not each.balance())
-    outcomes = evidence.verdicts.outcomes(partitions=sound)
+    outcomes = evidence.verdicts.outcomes(partitions=sound, marks=evidence.marks)
     open_ones = {name: outcomes[name] for name in OUTCOMES if name not in {*FINE, INDETERMINATE} and outcomes[name]}
     return [f"{sum(open_ones.values()):,} open problems: {_counted(open_ones)}"] if open_ones else []
 
 
-def _doubts_about_verdicts(evidence: Evidence, families: list[Family]) -> list[str]:
+def _doubts_about_verdicts(evidence: Evidence) -> list[str]:
     outcomes = evidence.verdicts.outcomes()
     doubts = []
     if outcomes[INDETERMINATE]:
         doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate: near a range that nobody can read")
-    if any(family.open for family in families) and not outcomes.keys() - FINE:
+    if any(row.open for row in evidence.families) and not outcomes.keys() - FINE:
         doubts.append("families have open findings, but no verdict says so: ask again; was the topic emptied?")
     return doubts
 
@@ -308,19 +332,27 @@ def _families(evidence: Evidence) -> list[Family]:
     merged: dict[tuple[str, str], list[FamilyRow]] = {}
     for row in evidence.families:
         merged.setdefault((row.kind, row.path), []).append(row)
+    ages = evidence.verdicts.ages(evidence.marks)
     families = [
         Family(
             kind=kind,
             path=path,
-            open=sum(row.open for row in rows),
+            open=ages[kind, path].since if (kind, path) in ages else sum(row.open for row in rows),
             total=sum(row.total for row in rows),
             first_ms=_time(min(row.first_ms for row in rows)),
             last_ms=_time(max(row.last_ms for row in rows)),
             samples=[_sample(each, kind, path) for each in evidence.verdicts.samples((kind, path), SAMPLES_SHOWN)],
+            **_fix(evidence.marks.get((kind, path)), ages.get((kind, path))),
         )
         for (kind, path), rows in merged.items()
     ]
     return sorted(families, key=lambda family: (-family.open, -family.total, family.kind, family.path))
+
+
+def _fix(mark: Mark | None, ages: Ages | None) -> dict[str, Any]:
+    if mark is None or ages is None:
+        return {}
+    return {"fixed_ms": mark.from_ms, "before": ages.before, "reason": mark.reason}
 
 
 def _sample(verdict: Verdict, kind: str, path: str) -> Sample:

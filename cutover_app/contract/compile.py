@@ -27,7 +27,7 @@ from cutover_app.codec.json_codec import (
 )
 from cutover_app.contract.errors import ComparisonError, ImpureHookError
 from cutover_app.contract.hook import HookError, call_hook, load_hook
-from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower
+from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower, no_order
 from cutover_app.contract.mapping import FieldRule, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.rebuild import Compiler
@@ -106,8 +106,8 @@ class Compiled:
 def compile_contract(contract: Contract, environ: Mapping[str, str] = os.environ) -> Compiled:
     """Compile a contract; raises `ContractError` where its Python function cannot be had."""
     strict = contract.compare.numbers == "strict"
-    rules = build_rules(list(_patterns(contract)))
-    show = Show(environ.get(SECRET_ENV, "").encode())
+    rules = rules_of(contract)
+    show = show_of(environ)
     entries = _Entries(contract, rules)
     make, source = _maker(contract, rules)
     return Compiled(
@@ -119,6 +119,11 @@ def compile_contract(contract: Contract, environ: Mapping[str, str] = os.environ
         diff=_differ(rules, show, strict=strict),
         shown_key=key_shower(contract, rules, show),
     )
+
+
+def show_of(environ: Mapping[str, str] = os.environ) -> Show:
+    """Return how values are shown, and masked ones masked."""
+    return Show(environ.get(SECRET_ENV, "").encode())
 
 
 def rules_hash(contract: Contract, source: bytes = b"") -> str:
@@ -149,6 +154,11 @@ def _orderly(value: Any) -> Any:
 
 # --------------------------------------------------------------------------------------------------
 # Rules
+
+
+def rules_of(contract: Contract) -> Rules:
+    """Return the compare rules of a contract, among them what must not be shown."""
+    return build_rules(list(_patterns(contract)))
 
 
 def _patterns(contract: Contract) -> Iterable[Pattern]:
@@ -230,14 +240,13 @@ class _Entries:
         self.only_ignored = _only_ignored(contract)
         """Fields that are taken out whole, where the contract asks for nothing else."""
         self.key = KeyReader(contract.key_paths())
-        self.order = KeyReader(contract.order_paths()) if contract.order_apart else None
+        self.order = KeyReader(contract.order_paths()) if contract.order_apart else no_order
 
     def expected(self, message: Message, record: Record, index: int, raw: bytes) -> Entry:
         """Return the entry of a message that should have been published."""
         offset, timestamp, appended = record.offset, _timestamp(record), record.timestamp_type == LOG_APPEND_TIME
         try:
-            key = self.key(message)
-            order = b"" if self.order is None else self.order(message)
+            key, order = self.key(message), self.order(message)
             if self.reshapes_expected:
                 payload, beside = self._project(message)
             else:
@@ -258,12 +267,11 @@ class _Entries:
             ignored = {name: message.pop(name) for name in self.only_ignored if name in message}
             payload = canonical(message)
             self._refuse_repeated(value, message, payload, ignored)
-            key = self.key(message)
+            key, order = self.key(message), self.order(message)
         else:
             self.reader.refuse_repeated(value, canonical(message))
-            key = self.key(message)
+            key, order = self.key(message), self.order(message)
             payload, beside = self._project(message)
-        order = b"" if self.order is None else self.order(message)
         appended = record.timestamp_type == LOG_APPEND_TIME
         return Entry(
             record.offset,

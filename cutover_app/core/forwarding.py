@@ -23,12 +23,17 @@ def lay_out(entries: Iterable[Entry], partitions: int) -> dict[int, list[Entry]]
             for partition in range(partitions):
                 laid.setdefault(partition, []).append(entry)
             continue
-        partition = crc32(entry.order or entry.key) % partitions
+        partition = place_of(entry.order or entry.key, partitions)
         if partition in laid:
             laid[partition].append(entry)
         else:
             laid[partition] = [entry]
     return laid
+
+
+def place_of(order_key: bytes, partitions: int) -> int:
+    """Return the intake partition of an order key in its canonical form."""
+    return crc32(order_key) % partitions
 
 
 def is_home(source: Source, partition: int, partitions: int) -> bool:

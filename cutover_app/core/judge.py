@@ -91,7 +91,6 @@ class Judge:
         self._forgetting = Forgetting(terms, self.books, self._rows, self._ordering)
         self._publisher = Publisher(terms, self.books, self._rows)
         self._touched: dict[bytes, None] = {}
-        self._tallies = tuple(ledger.tallies for ledger in self.books.ledgers)
         self.entries = 0
         """Entries taken in since this judge was made, redelivered ones included."""
 
@@ -171,7 +170,7 @@ class Judge:
         self._prefetch(entries)
         position = position_of(offset)
         forgotten = books.forgotten_ms - self.terms.remember_ms
-        find, add_payload, touched = rows.keys.find, rows.add_payload, self._touched
+        find, touched = rows.keys.find, self._touched
         apart = self.terms.order_apart
         accepted = 0
         for entry in entries:
@@ -197,23 +196,8 @@ class Judge:
                 if not apart:
                     rows.await_forgetting(key)
             row.last_ms = now
-            record = Rec(
-                source,
-                entry.offset,
-                entry.index,
-                entry.timestamp,
-                position,
-                now,
-                entry.digest,
-                entry.raw,
-                entry.beside,
-                OPEN,
-                PENDING,
-                True,
-                entry.appended,
-            )
-            (row.expected if side == LEGACY else row.actual).append(record)
-            add_payload(side, position, PendingRow(key, now, entry.payload))
+            (row.expected if side == LEGACY else row.actual).append(_record(entry, source, position, now))
+            rows.add_payload(side, position, PendingRow(key, now, entry.payload))
             touched[key] = None
         if mark > books.marks[source]:
             books.seen_ms[source] = entries[-1].timestamp
@@ -324,24 +308,15 @@ class Judge:
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
     def _decide(self, key: bytes, row: KeyRow) -> None:
-        terms = self.terms
-        if len(row.expected) == len(row.actual) == 1 and not row.published and not terms.matches:
+        if len(row.expected) == len(row.actual) == 1 and not row.published and not self.terms.matches:
             expected, actual = row.expected[0], row.actual[0]
-            if (
-                expected.digest == actual.digest
-                and expected.beside == actual.beside
-                and actual.timestamp - expected.timestamp <= terms.late_ms
-                and not (row.order and (expected.overtaken or self.books.edges))
-            ):
+            if expected.digest == actual.digest and expected.beside == actual.beside and self._is_plain(row):
                 self._settle_equal(expected, actual)
                 if row.order:
                     self._ordering.paired(row.order, key, [(expected, actual)])
                 return
         if not (row.expected and row.actual) and not self._is_due(row):
             return
-        self._decide_with_care(key, row)
-
-    def _decide_with_care(self, key: bytes, row: KeyRow) -> None:
         records = len(row.expected) + len(row.actual)
         if not row.order and records > 2:
             sources = [[record.source for record in side] for side in (row.expected, row.actual)]
@@ -359,6 +334,13 @@ class Judge:
         self._keep_payloads(key, row, decision)
         self._publisher.publish(key, row, decision)
 
+    def _is_plain(self, row: KeyRow) -> bool:
+        """Tell whether nothing but its content can be wrong with the one pair of a key."""
+        expected, actual = row.expected[0], row.actual[0]
+        if actual.timestamp - expected.timestamp > self.terms.late_ms:
+            return False
+        return not row.order or not (expected.overtaken or self.books.edges)
+
     def _is_due(self, row: KeyRow) -> bool:
         """Tell whether anything can be said about a key of which only one side is known."""
         if any(record.closed_at != OPEN for record in row.expected + row.actual):
@@ -369,21 +351,15 @@ class Judge:
         """The common case: one pair, equal, nothing published before."""
         if expected.position % CHECK_EVERY == 0:
             self._check_digests(expected, actual)
-        legacy, rebuilt = self._tallies
-        if expected.tally != PAIRED:
-            legacy[expected.tally] -= 1
-            legacy[PAIRED] += 1
-            expected.tally = PAIRED
-        if actual.tally != PAIRED:
-            rebuilt[actual.tally] -= 1
-            rebuilt[PAIRED] += 1
-            actual.tally = PAIRED
-        if expected.stored:
-            self._rows.drop_payload(LEGACY, expected.position)
-            expected.stored = False
-        if actual.stored:
-            self._rows.drop_payload(REBUILT, actual.position)
-            actual.stored = False
+        for side, record in ((LEGACY, expected), (REBUILT, actual)):
+            if record.tally != PAIRED:
+                tallies = self.books.ledgers[side].tallies
+                tallies[record.tally] -= 1
+                tallies[PAIRED] += 1
+                record.tally = PAIRED
+            if record.stored:
+                self._rows.drop_payload(side, record.position)
+                record.stored = False
 
     def _check_digests(self, expected: Rec, actual: Rec) -> None:
         """Compare an equal pair in full, as long as both payloads are at hand (R10)."""
@@ -473,6 +449,24 @@ def _compared_again(row: KeyRow) -> set[bytes]:
     besides: dict[bytes, bytes] = {}
     records = row.expected + row.actual
     return {r.digest for r in records if besides.setdefault(r.digest, r.beside) != r.beside}
+
+
+def _record(entry: Entry, source: int, position: int, now: int) -> Rec:
+    return Rec(
+        source,
+        entry.offset,
+        entry.index,
+        entry.timestamp,
+        position,
+        now,
+        entry.digest,
+        entry.raw,
+        entry.beside,
+        OPEN,
+        PENDING,
+        True,
+        entry.appended,
+    )
 
 
 def _tally_of(outcome: str | None) -> int:

@@ -121,21 +121,26 @@ class Cluster:
             found[name] = Topic(name, str(topic_id), leaders, replication)
         return found
 
-    async def offsets(self, topic: Topic, at: int) -> dict[int, int]:
+    async def offsets(self, topic: Topic, at: int, *, stable: bool = False) -> dict[int, int]:
         """Per partition: EARLIEST, LATEST (the high watermark), or the first at a time in ms.
 
+        With `stable`, LATEST is the last stable offset: where the oldest open transaction begins.
         A partition without a record at or after that time is left out. Errors, that of a leader
         that has moved among them, are raised: whoever asks knows whether to ask again.
         """
-        return {partition: offset for partition, (offset, _time) in (await self.points(topic, at)).items()}
+        points = await self.points(topic, at, stable=stable)
+        return {partition: offset for partition, (offset, _time) in points.items()}
 
-    async def points(self, topic: Topic, at: int) -> dict[int, tuple[int, int]]:
+    async def points(self, topic: Topic, at: int, *, stable: bool = False) -> dict[int, tuple[int, int]]:
         """Per partition the same offset, and the timestamp of the record there; -1 for EARLIEST and LATEST."""
         by_leader: defaultdict[int, list[int]] = defaultdict(list)
         for partition, leader in topic.leaders.items():
             by_leader[leader].append(partition)
         answers = await asyncio.gather(
-            *(self.ask(ListOffsetsRequest(topic.name, wanted, at), leader) for leader, wanted in by_leader.items())
+            *(
+                self.ask(ListOffsetsRequest(topic.name, wanted, at, stable=stable), leader)
+                for leader, wanted in by_leader.items()
+            )
         )
         found = {}
         for answer in answers:

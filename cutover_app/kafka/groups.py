@@ -1,9 +1,12 @@
 """Questions about a consumer group, and its end."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.client import CoordinationType
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import GroupIdNotFound, KafkaError, NoError, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -48,16 +51,54 @@ class DeleteGroupsRequest(Request[DeleteGroupsRequestV0]):  # type: ignore[misc]
         return request_struct_class(self._groups)
 
 
-async def members_of(cluster: Cluster, group: str) -> list[str]:
-    """Return the hosts of a group's members; none where there is no such group."""
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a group, which is a worker: where it is and what it has."""
+
+    client: str
+    host: str
+    assigned: Mapping[str, tuple[int, ...]]
+    """Topic -> partitions; empty while the group is rebalancing."""
+
+    def __str__(self) -> str:
+        """Return how people name it."""
+        return f"{self.client} at {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group; `state` as Kafka names it, Dead where there is no such group."""
+
+    state: str
+    members: tuple[Member, ...]
+
+
+async def describe_group(cluster: Cluster, group: str) -> Group:
+    """Return the state of a group and its members."""
     answer = await cluster.ask(DescribeGroupsRequest([group], False), await _coordinator(cluster, group))
-    hosts: list[str] = []
-    for code, _name, _state, _type, _protocol, members, *_more in answer.groups:
+    found, members = "Dead", []
+    for code, _name, state, _type, _protocol, rows, *_more in answer.groups:
         error = for_code(code)
         if error not in (NoError, GroupIdNotFound):
             raise error(group)
-        hosts += [f"{client} at {host.lstrip('/')}" for _member, client, host, *_rest in members]
-    return hosts
+        found = state or found
+        members += [
+            Member(client, host.lstrip("/"), _assigned(assignment))
+            for _member, client, host, _metadata, assignment in rows
+        ]
+    return Group(found, tuple(members))
+
+
+def _assigned(data: bytes | None) -> dict[str, tuple[int, ...]]:
+    if not data:
+        return {}
+    decoded = ConsumerProtocolMemberAssignment.decode(data)
+    return {topic: tuple(sorted(partitions)) for topic, partitions in decoded.assignment}
+
+
+async def members_of(cluster: Cluster, group: str) -> list[str]:
+    """Return the hosts of a group's members; none where there is no such group."""
+    return [str(member) for member in (await describe_group(cluster, group)).members]
 
 
 async def delete_group(cluster: Cluster, group: str) -> bool:

@@ -185,16 +185,20 @@ class ListOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka is n
 
 
 class ListOffsetsRequest(Request[ListOffsetsRequestV7]):  # type: ignore[misc] # aiokafka is not typed
-    """Asks the leader of partitions of one topic for one point in time, records of open transactions included."""
+    """Asks the leader of partitions of one topic for one point in time.
+
+    Records of open transactions are included, unless `stable` asks for what committed readers see.
+    """
 
     API_KEY = 2
 
-    def __init__(self, topic: str, partitions: list[int], at: int) -> None:
+    def __init__(self, topic: str, partitions: list[int], at: int, *, stable: bool = False) -> None:
         self._topic = topic
         self._partitions = partitions
         self._at = at
+        self._isolation = int(stable)
 
     def build(self, request_struct_class: type[ListOffsetsRequestV7]) -> Any:
         """The request of that version."""
         partitions: list[Any] = [(number, -1, self._at, {}) for number in self._partitions]
-        return request_struct_class(-1, 0, [(self._topic, partitions, {})], {})
+        return request_struct_class(-1, self._isolation, [(self._topic, partitions, {})], {})

@@ -30,6 +30,11 @@ def changelog_of(contract: Contract, table: str) -> str:
     return f"{app_id_of(contract)}-{table}-changelog"
 
 
+def fixes_of(contract: Contract) -> str:
+    """Return the name of the topic of marks: which families people have said to be fixed, and since when."""
+    return f"{app_id_of(contract)}-fixes"
+
+
 def checkpoint_id_of(contract: Contract, partition: int) -> str:
     """Return the transactional id under which an intake partition is checkpointed."""
     return f"{app_id_of(contract)}-checkpoint-{partition}"
@@ -54,8 +59,14 @@ def changelog_specs(contract: Contract) -> list[TopicSpec]:
     ]
 
 
+def fixes_spec(contract: Contract) -> TopicSpec:
+    """Return the topic of marks; there are few, so it has one partition."""
+    internal = contract.internal
+    return compacted_topic(fixes_of(contract), 1, replication=internal.replication, min_insync=internal.min_insync)
+
+
 def internal_specs(contract: Contract) -> list[TopicSpec]:
-    """Return the topics that a run creates: intake, the changelogs of its tables, and the verdicts."""
+    """Return the topics that a run creates: intake, the changelogs of its tables, marks, and the verdicts."""
     internal, partitions = contract.internal, contract.intake.partitions
     intake = intake_topic(
         intake_of(contract),
@@ -70,7 +81,7 @@ def internal_specs(contract: Contract) -> list[TopicSpec]:
         replication=contract.verdicts.replication,
         min_insync=min(internal.min_insync, contract.verdicts.replication),
     )
-    return [intake, *changelog_specs(contract), verdicts]
+    return [intake, *changelog_specs(contract), fixes_spec(contract), verdicts]
 
 
 async def verify_topics(contract: Contract, broker: Broker) -> dict[str, str]:

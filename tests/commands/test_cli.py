@@ -79,14 +79,54 @@ def test_a_missing_contract_is_one_line_and_exit_2() -> None:
         assert "absent.yaml: no such contract file" in line
 
 
-@pytest.mark.parametrize("command", ["plan", "report", "reset"])
+BROKER_COMMANDS = ["plan", "report", "reset", "status", "rows books", "explain o1", "fixed", "fixed missing"]
+
+
+@pytest.mark.parametrize("command", BROKER_COMMANDS)
 def test_a_broker_that_is_not_there_is_one_line_and_exit_4(cutover: Runner, command: str, tmp_path: Path) -> None:
     """No broker: one line that names it and the setting, exit 4, no traceback."""
-    result = cutover(command, "--contract", write_contract(tmp_path))
+    result = cutover(*command.split(), "--contract", write_contract(tmp_path))
     assert result.code == 4
     [line] = result.err.splitlines()
     assert "no Kafka broker answers at 127.0.0.1:1" in line
     assert "CUTOVER_BROKER" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("rows nothing", "no table 'nothing'; there are pending, settled, books, families"),
+        ("rows families --key o1", "--key is for settled and pending"),
+        ("rows settled --order o1", "--order says where the key of --key is"),
+        ("rows settled --partition 1", "--partition: expected 0 to 0"),
+        ("rows settled --key {}", "KEY: expected texts, numbers, true or false, found an object"),
+        ("rows settled --key [1,2]", "KEY: expected one value (order_id), found a list of 2"),
+        ("explain [", "KEY: '[' is neither JSON nor a plain word"),
+        ("explain --verdict x", "--verdict: expected 32 hexadecimal digits, found 'x'"),
+        ("fixed missing --from yesterday", "--from: expected a time with its zone"),
+        ("fixed missing --undo --reason x", "--undo takes a mark back"),
+        ("fixed --undo", "expected a FAMILY"),
+    ],
+)
+def test_what_was_mistyped_is_one_line_and_exit_2(cutover: Runner, command: str, line: str, tmp_path: Path) -> None:
+    """What was expected and what was found, on standard error, before any broker is asked."""
+    result = cutover(*command.split(), "--contract", write_contract(tmp_path))
+    assert (result.code, result.out) == (2, "")
+    [said] = result.err.splitlines()
+    assert said.startswith(f"cutover: {line}")
+
+
+def test_faust_knows_the_commands_too(tmp_path: Path) -> None:
+    """`faust -A cutover_app X` and `cutover X` say the same, and end with the same code."""
+    contract = str(write_contract(tmp_path))
+    for command in (["status"], ["explain", "o1"]):
+        faust, ours = (
+            run("-m", *program, *command, CUTOVER_CONTRACT=contract, CUTOVER_DATADIR=str(tmp_path / "data"))
+            for program in (["faust", "-A", "cutover_app"], ["cutover_app"])
+        )
+        assert (faust.returncode, faust.stdout, faust.stderr) == (ours.returncode, ours.stdout, ours.stderr)
+        assert ours.returncode == 4
+        assert "no Kafka broker answers" in ours.stderr
 
 
 def test_words_like_fausts_options_are_ours(cutover: Runner, tmp_path: Path) -> None:

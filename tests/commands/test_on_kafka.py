@@ -23,7 +23,7 @@ from cutover_app.core.verdicts import decode_verdict, encode_verdict
 from cutover_app.kafka.admin import TopicSpec, look
 from cutover_app.kafka.cluster import Cluster as Connection
 from cutover_app.kafka.settings import Broker
-from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
+from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.topics import create_topics_now
 from tests.commands.helpers import Result, Runner, legacy, rebuilt, write_contract
@@ -79,7 +79,7 @@ class Run:
     def created(self) -> list[str]:
         """Return the topics that a run creates."""
         changelogs = [changelog_of(self.contract, table) for table in TABLES]
-        return [intake_of(self.contract), *changelogs, self.contract.verdicts.topic]
+        return [intake_of(self.contract), *changelogs, fixes_of(self.contract), self.contract.verdicts.topic]
 
     async def checkpoint(self, expected: Iterable[Any], actual: Iterable[Any], *, commit: bool = True) -> Any:
         """Write what a checkpoint would hold after these messages; uncommitted, return the producer."""
@@ -108,7 +108,7 @@ class Run:
 
 def records(topic: str, messages: Iterable[Any]) -> list[SourceRecord]:
     return [
-        SourceRecord(topic, 0, number, 1_760_000_000_000, None, json.dumps(each).encode(), ())
+        SourceRecord(topic, 0, number, 1_760_000_000_000, 0, None, json.dumps(each).encode(), ())
         for number, each in enumerate(messages)
     ]
 
@@ -159,7 +159,7 @@ def test_plan_creates_what_is_missing_and_nothing_twice(new_run: Callable[..., R
     shown = run("plan", "--output", "json").json()
     assert shown["create"] == run.created()
     assert run.topics() == set(run.sources())
-    assert "CREATED 6 topics" in run("plan", "--apply").out
+    assert "CREATED 7 topics" in run("plan", "--apply").out
     assert run("plan", "--output", "json").json()["create"] == []
 
     async def ask() -> Any:
@@ -167,6 +167,8 @@ def test_plan_creates_what_is_missing_and_nothing_twice(new_run: Callable[..., R
             return await look(connection, [TopicSpec(name) for name in run.created()])
 
     states = asyncio.run(ask())
+    marks = states.pop(fixes_of(run.contract))
+    assert (marks.topic.partitions, marks.configs["cleanup.policy"]) == (1, "compact")
     assert {state.topic.partitions for state in states.values()} == {3}
     intake = states[intake_of(run.contract)].configs
     assert (intake["message.timestamp.type"], intake["cleanup.policy"]) == ("LogAppendTime", "delete")
