@@ -32,6 +32,7 @@ from cutover_app.contract.mapping import (
     check_table,
     targets_of,
 )
+from cutover_app.contract.security import SecurityOrNone
 from cutover_app.contract.units import Duration, Size, parse_duration
 from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
 
@@ -65,7 +66,7 @@ class Mirror(Model):
     """Where the legacy topic is a copy: the cluster that it is copied from, and how far the copying is."""
 
     broker: BrokerText
-    security: dict[str, Any] | None = None
+    security: SecurityOrNone = None
     topic: Topic | None = None
     """Name of the topic on the legacy cluster; None where it is that of the copy."""
     offsets: Topic | None = None
@@ -80,7 +81,7 @@ class Legacy(Model):
     topic: Topic
     format: Literal["json", "avro"] = "json"
     broker: BrokerText | None = None
-    security: dict[str, Any] | None = None
+    security: SecurityOrNone = None
     mirror: Mirror | Literal["trusted"] | None = None
     when: Condition | None = None
 
@@ -307,7 +308,7 @@ class Contract(Model):
     contract: Name
     run: Name = "r1"
     broker: BrokerText
-    security: dict[str, Any] | None = None
+    security: SecurityOrNone = None
     legacy: Legacy
     rebuilt: Rebuilt
     match: Match
@@ -326,6 +327,7 @@ class Contract(Model):
     _folder: FilePath = PrivateAttr(default=FilePath())
     _file: str = PrivateAttr(default="contract")
     _rebuild_line: int = PrivateAttr(default=0)
+    _security_lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -341,6 +343,12 @@ class Contract(Model):
     def folder(self) -> FilePath:
         """The folder of the file, where the module of a Python rebuild is looked for."""
         return self._folder
+
+    def line_of(self, setting: str) -> int:
+        """Return the line of a security setting, or of what it is in; 0 if not known."""
+        while setting and setting not in self._security_lines:
+            setting = setting.rpartition(".")[0]
+        return self._security_lines.get(setting, 0)
 
     @property
     def bootstrap(self) -> str:

@@ -5,7 +5,7 @@ itself would otherwise make them with one partition and the wrong policy.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,11 +111,15 @@ def _fits(name: str, wanted: str, actual: str) -> bool:
     return sorted(actual.split(",")) == sorted(wanted.split(","))
 
 
-async def look(cluster: Cluster, specs: Iterable[TopicSpec]) -> dict[str, TopicState]:
-    """What is there of these topics."""
+async def look(cluster: Cluster, specs: Sequence[TopicSpec], *, settings: bool = True) -> dict[str, TopicState]:
+    """What is there of these topics; without `settings`, only the settings that a spec is about are asked for.
+
+    A worker may read the sources, and need not be allowed to read their settings.
+    """
     topics = await cluster.topics(spec.name for spec in specs)
-    configs = await _configs(cluster, sorted(topics))
-    return {name: TopicState(topic, configs[name]) for name, topic in topics.items()}
+    asked = {spec.name for spec in specs if spec.name in topics and (settings or spec.configs)}
+    configs = await _configs(cluster, sorted(asked))
+    return {name: TopicState(topic, configs.get(name, {})) for name, topic in topics.items()}
 
 
 async def _configs(cluster: Cluster, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -175,7 +179,7 @@ async def prepare(cluster: Cluster, specs: Sequence[TopicSpec]) -> dict[str, str
 
     Raises `TopicsUnfit`, before anything is created, if something is in the way.
     """
-    todo = plan(specs, await look(cluster, specs))
+    todo = plan(specs, await look(cluster, specs, settings=False))
     if todo.problems:
         raise TopicsUnfit(todo.problems)
     await apply(cluster, todo)
