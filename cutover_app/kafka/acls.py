@@ -58,17 +58,6 @@ def acls_of(contract: Contract) -> list[Acl]:
     return [*_setup(contract), *_worker(contract), *_reader(contract), *_reset(contract)]
 
 
-def kafka_acls(acls: Iterable[Acl], *, servers: str, legacy_servers: str = "") -> list[str]:
-    """Return a ready-made line of Kafka's `kafka-acls` for each permission; principals are left to fill in."""
-    where = {WORK: servers, LEGACY: legacy_servers}
-    return [
-        f"kafka-acls --bootstrap-server {where[each.cluster]} --command-config admin.properties --add "
-        f"--allow-principal User:{each.role.upper()} --operation {each.operation} --{each.resource} '{each.name}' "
-        f"--resource-pattern-type {each.pattern}"
-        for each in acls
-    ]
-
-
 def sources_of(contract: Contract) -> tuple[str, str]:
     """Return the source topics."""
     return contract.legacy.topic, contract.rebuilt.topic

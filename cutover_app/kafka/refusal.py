@@ -58,7 +58,7 @@ def denied(error: BaseException) -> str | None:
             return _text_of(each)
         for kind, what in _DENIED.items():
             if isinstance(each, kind):
-                return f"access denied: {what}{_names(each)} is not allowed to us: {ACLS_HINT}"
+                return f"access denied: {what}{_names(each)}: expected the permissions of the role: {ACLS_HINT}"
         if isinstance(each, SaslAuthenticationFailed):
             return "access denied: the broker refused our credentials: see security.sasl"
     return None

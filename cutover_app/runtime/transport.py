@@ -19,13 +19,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from cutover_app.kafka.refusal import denied
 from cutover_app.runtime.chunks import Chunk
-from cutover_app.runtime.fatal import FatalError
+from cutover_app.runtime.fatal import FatalError, die
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
@@ -179,7 +180,12 @@ class ChunkConsumer(driver.Consumer):
         if not wanted:
             await asyncio.sleep(POLL_SECONDS / 5)
             return {}
-        fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        try:
+            fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        except KafkaError as error:
+            if denied(error) is not None:
+                die(error)  # before Faust logs it with two tracebacks
+            raise
         for tp, chunks in fetched.items():
             self._waiting[tp.topic] += chunks[0].size
         return fetched
