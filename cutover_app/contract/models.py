@@ -75,6 +75,16 @@ class Mirror(Model):
     """How the mirror reads: MirrorMaker 2 copies the records of aborted transactions unless told otherwise."""
 
 
+def _kind_of_mirror(value: Any) -> str:
+    return "<mirror>" if isinstance(value, dict | Mirror) else "<trusted>"
+
+
+MirrorOrTrusted = Annotated[
+    Annotated[Mirror, Tag("<mirror>")] | Annotated[Literal["trusted"], Tag("<trusted>")],
+    Discriminator(_kind_of_mirror),
+]
+
+
 class Legacy(Model):
     """The topic of the legacy producer."""
 
@@ -82,7 +92,7 @@ class Legacy(Model):
     format: Literal["json", "avro"] = "json"
     broker: BrokerText | None = None
     security: SecurityOrNone = None
-    mirror: Mirror | Literal["trusted"] | None = None
+    mirror: MirrorOrTrusted | None = None
     when: Condition | None = None
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 from aiokafka.protocol.admin import CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest
 
 from cutover_app.kafka.cluster import EARLIEST, RETRY_SECONDS, Cluster, Topic
-from cutover_app.kafka.errors import TopicsUnfit
+from cutover_app.kafka.errors import ACLS_HINT, TopicsUnfit
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: How long a changelog keeps tombstones; local state older than half of it is not continued.
@@ -129,7 +129,8 @@ async def _configs(cluster: Cluster, names: Sequence[str]) -> dict[str, dict[str
     found = {}
     for code, message, _kind, name, entries in answer.resources:
         if code:
-            raise for_code(code)(message or name)
+            error = for_code(code)
+            raise error(name if error is TopicAuthorizationFailedError else message or name)
         found[name] = {entry[0]: entry[1] or "" for entry in entries}
     return found
 
@@ -148,7 +149,8 @@ async def apply(cluster: Cluster, todo: Plan) -> None:
     for name, code, message in answer.topic_errors:
         error = for_code(code)
         if error not in (NoError, TopicAlreadyExistsError):
-            problems.append(f"topic {name} cannot be created: {message or error.__name__}")
+            hint = f": {ACLS_HINT}" if error is TopicAuthorizationFailedError else ""
+            problems.append(f"topic {name} cannot be created: {message or error.__name__}{hint}")
     if problems:
         raise TopicsUnfit(problems)
     await _appear(cluster, [spec.name for spec in todo.create])

@@ -120,6 +120,10 @@ def explain(error: BaseException, broker: Broker, server: str) -> str | None:
         if isinstance(each, ssl.SSLCertVerificationError):
             return _about_certificate(each, setting, server)
         if isinstance(each, ssl.SSLError) and "CERTIFICATE" in (each.reason or ""):
+            if not getattr(broker.security.get("ssl_context"), "presents", False):
+                return (
+                    f"{server} expects a certificate, and we came without: set {setting}.tls.cert and {setting}.tls.key"
+                )
             return (
                 f"{server} refused our certificate: expected one that its authorities have signed and that has not "
                 f"expired: see {setting}.tls.cert"

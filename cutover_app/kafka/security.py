@@ -99,6 +99,8 @@ class SecretSource:
 class ReloadingContext(ssl.SSLContext):
     """A TLS context that loads its files again when they have changed: certificates are renewed while we run."""
 
+    presents = False
+    """Whether we have a certificate of our own."""
     _files: tuple[Path, ...] = ()
     _load: Callable[[], None] | None = None
     _seen: tuple[int, ...] = ()
@@ -138,6 +140,7 @@ def _context(source: SecretSource, tls: Tls, setting: str) -> ssl.SSLContext:
         _trust(source, context, tls.ca, f"{setting}.ca")
         if tls.cert is not None:
             _present(source, context, tls, setting)
+            context.presents = True
 
     context.watch(tuple(files), load)
     return context
