@@ -44,7 +44,7 @@ class _GroupOperations(Request[_GroupOperationsV3]):  # type: ignore[misc] # aio
         return request_struct_class([self._group], True)
 
 
-def worker_needs(contract: Contract, role: str) -> list[Acl]:
+def needs_of(contract: Contract, role: str) -> list[Acl]:
     """Return what a role needs on the work cluster."""
     return [each for each in acls_of(contract) if each.role == role and each.cluster == WORK]
 
@@ -55,7 +55,7 @@ async def check_access(cluster: Cluster, contract: Contract, role: str) -> None:
     Topics that do not exist are passed over, and so are transactional ids, of which brokers do not tell: both are found
     out by the first request.
     """
-    needs = worker_needs(contract, role)
+    needs = needs_of(contract, role)
     topics = [*sources_of(contract), *(spec.name for spec in internal_specs(contract))]
     allowed = await _topics(cluster, [name for name in topics if any(each.covers(TOPIC, name) for each in needs)])
     allowed[GROUP, app_id_of(contract)] = await _group(cluster, app_id_of(contract))

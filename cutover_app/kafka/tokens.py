@@ -12,9 +12,9 @@ import json
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -90,8 +90,8 @@ class EndpointTokens(_Tokens):
         self._until = 0.0
 
     def _token(self) -> str:
-        if time.monotonic() >= self._until:
-            began = time.monotonic()
+        if monotonic() >= self._until:
+            began = monotonic()
             self._kept, seconds = ask(self._endpoint())
             self._until = began + _USED_PART * seconds
         return self._kept
@@ -133,7 +133,7 @@ def _post(endpoint: Endpoint) -> tuple[int, bytes]:
         "Content-Type": "application/x-www-form-urlencoded",
     }
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    deadline = time.monotonic() + TOKEN_SECONDS
+    deadline = monotonic() + TOKEN_SECONDS
     try:
         connection.request("POST", target, urlencode(form), headers)
         response = connection.getresponse()
@@ -142,7 +142,7 @@ def _post(endpoint: Endpoint) -> tuple[int, bytes]:
             data += chunk
             if len(data) > ANSWER_BYTES_MAX:
                 raise http.client.HTTPException(f"more than {ANSWER_BYTES_MAX >> 10} KiB")
-            if time.monotonic() > deadline:
+            if monotonic() > deadline:
                 raise TimeoutError
         return response.status, data
     finally:

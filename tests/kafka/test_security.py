@@ -86,8 +86,8 @@ def test_nothing_shows_a_secret(tmp_path: Path) -> None:
         ),
         (
             (
-                "tls: {}, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: 'https://l/t', client_id: c, client_secret: "
-                "{env: NOT_THERE}}}"
+                "tls: {}, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: 'https://l/t', client_id: c, "
+                "client_secret: {env: NOT_THERE}}}"
             ),
             "security.sasl.oauth.client_secret.env: environment variable NOT_THERE is not set, or is empty",
         ),
