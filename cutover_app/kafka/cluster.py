@@ -85,6 +85,8 @@ class Cluster:
             client = AIOKafkaClient(**self._broker.client(self._client_id))
             try:
                 await asyncio.wait_for(client.bootstrap(), self._broker.request_timeout)
+                if not client.cluster.brokers():
+                    raise NodeNotReadyError("no brokers in the answer")
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 await client.close()
                 raise await unavailable(self._broker, error, worked=self._worked) from error

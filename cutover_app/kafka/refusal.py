@@ -15,6 +15,7 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
+    KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -42,6 +43,14 @@ _DENIED: Final = {
 }
 
 
+class TokenRefused(KafkaError):  # type: ignore[misc] # noqa: N818 - aiokafka is not typed
+    """What aiokafka takes for success.
+
+    That a bearer token is refused stands in the server's last words (RFC 7628, 3.2.2), which it does not read. From then
+    on the broker answers every question with nothing in it, or with `IllegalSaslState`.
+    """
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what led to it."""
     seen: set[int] = set()
@@ -59,7 +68,7 @@ def denied(error: BaseException) -> str | None:
         for kind, what in _DENIED.items():
             if isinstance(each, kind):
                 return f"access denied: {what}{_names(each)}: expected the permissions of the role: {ACLS_HINT}"
-        if isinstance(each, SaslAuthenticationFailed):
+        if isinstance(each, SaslAuthenticationFailed | IllegalSaslStateError):
             return "access denied: the broker refused our credentials: see security.sasl"
     return None
 
@@ -103,9 +112,11 @@ async def _probe(broker: Broker, server: str) -> Exception | None:
         async with asyncio.timeout(PROBE_SECONDS):
             connection = await create_conn(host.strip("[]"), int(port), **options)
             try:
-                await connection.send(MetadataRequest([]))
+                answer = await connection.send(MetadataRequest([]))
             finally:
                 connection.close()
+            if not answer.brokers:
+                return TokenRefused()
     except Exception as error:
         return error
     return None
@@ -117,6 +128,8 @@ def explain(error: BaseException, broker: Broker, server: str) -> str | None:
     for each in causes(error):
         if isinstance(each, TokenUnavailable):
             return _text_of(each)
+        if isinstance(each, TokenRefused):
+            return f"{server} refused our token: see {setting}.sasl"
         if isinstance(each, ssl.SSLCertVerificationError):
             return _about_certificate(each, setting, server)
         if isinstance(each, ssl.SSLError) and "CERTIFICATE" in (each.reason or ""):

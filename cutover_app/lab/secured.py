@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka.errors import for_code
-from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest_v1
+from aiokafka.protocol.api import Request
 
 from cutover_app.kafka.acls import GROUP, LITERAL, PREFIXED, TOPIC, TRANSACTIONAL_ID, Acl
 from cutover_app.kafka.cluster import Cluster as Connection
@@ -46,6 +47,11 @@ _RESOURCES: Final = {TOPIC: 2, GROUP: 3, TRANSACTIONAL_ID: 5}
 _PATTERNS: Final = {LITERAL: 3, PREFIXED: 4}
 _OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
 _ALLOW: Final = 3
+
+SETTLE_S: Final = 15.0
+POLL_S: Final = 0.02
+CONTROLLER_S: Final = 0.2
+"""The controller, who creates and deletes topics, has a copy of the ACLs that cannot be asked for."""
 
 
 class SecuredCluster(Cluster):
@@ -139,13 +145,25 @@ def unsecured_token(subject: str, *, seconds: float = 3600.0) -> str:
     return f"{part({'alg': 'none'})}.{part({'sub': subject, 'iat': now - 60, 'exp': now + seconds})}."
 
 
+class _FindAcls(Request[DescribeAclsRequest_v1]):  # type: ignore[misc] # aiokafka is not typed
+    """aiokafka encodes the newest version of this request as if it were an older one."""
+
+    API_KEY = 29
+
+    def __init__(self, *values: Any) -> None:
+        self._values = values
+
+    def build(self, request_struct_class: type[DescribeAclsRequest_v1]) -> Any:
+        return request_struct_class(*self._values)
+
+
 async def allow(bootstrap: str, user: str, acls: Iterable[Acl]) -> None:
-    """Allow a user what these say; in force when this returns, or a moment later."""
+    """Allow a user what these say; in force when this returns."""
     await _each(bootstrap, CreateAclsRequest, user, acls)
 
 
 async def forbid(bootstrap: str, user: str, acls: Iterable[Acl]) -> None:
-    """Take it away again."""
+    """Take it away again; no longer in force when this returns."""
     await _each(bootstrap, DeleteAclsRequest, user, acls)
 
 
@@ -163,10 +181,25 @@ async def _each(bootstrap: str, kind: Any, user: str, acls: Iterable[Acl]) -> No
     async with Connection(Broker.parse(bootstrap)) as connection:
         node = await connection.controller()
         for acl in acls:
-            resource, pattern = _RESOURCES[acl.resource], _PATTERNS[acl.pattern]
-            request = kind(resource, acl.name, pattern, f"User:{user}", "*", _OPERATIONS[acl.operation], _ALLOW)
-            answer = await connection.ask(request, node)
+            values = (
+                _RESOURCES[acl.resource],
+                acl.name,
+                _PATTERNS[acl.pattern],
+                f"User:{user}",
+                "*",
+                _OPERATIONS[acl.operation],
+                _ALLOW,
+            )
+            answer = await connection.ask(kind(*values), node)
             rows = answer.creation_responses if kind is CreateAclsRequest else answer.filter_responses
             for code, message, *_more in rows:
                 if code:
                     raise LabError(f"ACL of {user}: {message or for_code(code).__name__}")
+            for _ in range(int(SETTLE_S / POLL_S)):
+                found = (await connection.ask(_FindAcls(*values), node)).resources
+                if bool(found) is (kind is CreateAclsRequest):
+                    break
+                await asyncio.sleep(POLL_S)
+            else:
+                raise LabError(f"ACL of {user}: not in force after {SETTLE_S:g} s")
+        await asyncio.sleep(CONTROLLER_S)

@@ -80,7 +80,7 @@ def test_a_token_is_asked_for_as_the_standard_has_it(login: Login) -> None:
 
 
 def test_a_token_is_used_for_most_of_its_life(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many connections ask once; the next token is asked for before the last one expires; one without end is not kept."""
+    """Many connections ask once; the next token is asked for before the last one expires; one without end is not."""
     provider = EndpointTokens(lambda: endpoint(login.url()))
     now = [1000.0]
     monkeypatch.setattr(tokens, "monotonic", lambda: now[0])
