@@ -46,8 +46,8 @@ _DENIED: Final = {
 class TokenRefused(KafkaError):  # type: ignore[misc] # noqa: N818 - aiokafka is not typed
     """What aiokafka takes for success.
 
-    That a bearer token is refused stands in the server's last words (RFC 7628, 3.2.2), which it does not read. From then
-    on the broker answers every question with nothing in it, or with `IllegalSaslState`.
+    That a bearer token is refused stands in the server's last words (RFC 7628, 3.2.2), which it does not read. From
+    then on the broker answers every question with nothing in it, or with `IllegalSaslState`.
     """
 
 
