@@ -15,7 +15,7 @@ arrived in between would be lost, or come from the wrong place.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -53,6 +53,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetch_max_bytes = FETCH_BYTES_MAX
+        consumer.commit = _ending(consumer.commit)
         return consumer
 
     async def _fetch_records(
@@ -99,6 +100,23 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def _stop_fetching(self, tps: list[TP]) -> None:  # runs in the thread
         self._ensure_consumer().pause(*(driver.ensure_aiokafka_TP(tp) for tp in tps))
+
+
+def _end_if_refused(error: KafkaError) -> None:
+    """Say what was refused in one line, before Faust logs it with tracebacks and takes everything down."""
+    if denied(error) is not None:
+        die(error)
+
+
+def _ending(commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def committing(offsets: Any) -> None:
+        try:
+            await commit(offsets)
+        except KafkaError as error:
+            _end_if_refused(error)
+            raise
+
+    return committing
 
 
 def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chunk]]:
@@ -183,8 +201,7 @@ class ChunkConsumer(driver.Consumer):
         try:
             fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
         except KafkaError as error:
-            if denied(error) is not None:
-                die(error)  # before Faust logs it with two tracebacks
+            _end_if_refused(error)
             raise
         for tp, chunks in fetched.items():
             self._waiting[tp.topic] += chunks[0].size
