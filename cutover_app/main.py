@@ -19,11 +19,15 @@ from cutover_app.contract.terms import judge_terms
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.sampling import Sampling
+from cutover_app.kafka.access import check_access
+from cutover_app.kafka.acls import WORKER
+from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.clusters import work_broker
 from cutover_app.kafka.samplers import EndSampler, Identity
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.starts import Starts
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of, verify_topics
+from cutover_app.runtime.access import AccessWatch
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers
@@ -52,6 +56,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         judge=app.judging,
         stages={contract.legacy.topic: app.legacy, contract.rebuilt.topic: app.rebuilt},
     )
+    app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
     app.prepare = lambda: _prepare(contract, broker)
     check_wiring(app, agents=AGENTS, tables=[name for name, _ in TABLES])
     return app
@@ -59,6 +64,8 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
 
 async def _prepare(contract: Contract, broker: Broker) -> dict[str, str]:
     """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name."""
+    async with Cluster(broker) as cluster:
+        await check_access(cluster, contract, WORKER)
     ids = await verify_topics(contract, broker)
     for side in (LEGACY, REBUILT):
         await _starts(contract, side).begin(contract.start)

@@ -16,7 +16,8 @@ from faust.cli.base import Command, cli
 from cutover_app.commands.output import FAILED, USAGE, fail
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
 from cutover_app.core.state import RowError
-from cutover_app.kafka.errors import KafkaUnavailable, TopicsUnfit
+from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit
+from cutover_app.kafka.refusal import denied
 
 INTERRUPTED = 130
 
@@ -78,10 +79,10 @@ def guarded(work: Callable[[], int]) -> int:
         known = cause is None or isinstance(cause, KafkaConnectionError)
         hint = "see `broker` in the contract, or CUTOVER_BROKER" if known else f"{type(cause).__name__}: {cause}"
         fail(FAILED, f"no Kafka broker answers at {', '.join(error.servers)}: {hint}")
-    except (TopicsUnfit, ImpureHookError, ComparisonError, RowError) as error:
+    except (AccessRefused, TopicsUnfit, ImpureHookError, ComparisonError, RowError) as error:
         fail(FAILED, error)
     except KafkaError as error:
-        fail(FAILED, f"Kafka refused: {error}")
+        fail(FAILED, denied(error) or f"Kafka refused: {error}")
     except TimeoutError:
         fail(FAILED, "Kafka did not answer in time")
     except BrokenPipeError:

@@ -9,6 +9,7 @@ from faust.cli.base import option
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from cutover_app.commands.acls import acls_json, acls_lines
 from cutover_app.commands.base import CutoverCommand
 from cutover_app.commands.contracts import contract_option
 from cutover_app.commands.evidence import broker_of
@@ -16,6 +17,7 @@ from cutover_app.commands.output import FINE, JSON, PROBLEMS, console, output_op
 from cutover_app.commands.planning import CREATED, RunPlan, TopicLine, plan_run, specs_of
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
+from cutover_app.contract.models import Contract
 from cutover_app.contract.units import show_duration
 from cutover_app.kafka import admin
 from cutover_app.kafka.cluster import Cluster
@@ -30,12 +32,14 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
 
     The contract; the source topics, their partitions, retention against grace and remember, cleanup policies and
     timestamps; the internal topics and the verdicts topic. With --apply, what is missing of the latter is created,
-    unless something is in the way. Source topics are never created.
+    unless something is in the way. Source topics are never created. With --acls, nothing is looked at or created: what
+    each role must be allowed on a cluster with ACLs is printed, as lines for kafka-acls.
 
     Exit code: 0 nothing is in the way, 1 something is, 2 usage or contract, 4 failed.
     """
 
     options = [  # noqa: RUF012 - as Faust has it
+        option("--acls", is_flag=True, help="Print the permissions that each role needs; asks no broker."),
         option("--apply", is_flag=True, help="Create the topics that are missing."),
         output_option(),
         contract_option(),
@@ -44,6 +48,8 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
     async def run(self, **options: Any) -> int:
         """Look, compare, and perhaps create."""
         contract = load_contract(options["contract_file"])
+        if options["acls"]:
+            return _print_acls(contract, options["output"])
         rules = compile_contract(contract).rules
         specs = specs_of(contract)
         async with Cluster(broker_of(contract)) as cluster:
@@ -59,6 +65,14 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
         else:
             console().print(_render(made))
         return _exit_code(made)
+
+
+def _print_acls(contract: Contract, output: str) -> int:
+    if output == JSON:
+        write_json(acls_json(contract))
+    else:
+        print(*acls_lines(contract), sep="\n")
+    return FINE
 
 
 def _exit_code(made: RunPlan) -> int:

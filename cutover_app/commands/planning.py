@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from cutover_app.contract.models import Contract
+from cutover_app.contract.models import Contract, Mirror
 from cutover_app.contract.units import show_duration
 from cutover_app.core.frames import SIDES
 from cutover_app.core.rows import TABLES
@@ -79,6 +79,7 @@ def plan_run(contract: Contract, rules: str, found: Mapping[str, TopicState], *,
     problems += [line for state in sources for line in _too_short(contract, state)]
     warnings += _about_timestamps(sources)
     warnings += _past_ignores(contract, today)
+    warnings += _about_security(contract)
     if contract.limits.record > MESSAGE_BYTES_MAX - _OVERHEAD_BYTES:
         most = (MESSAGE_BYTES_MAX - _OVERHEAD_BYTES) >> 20
         problems.append(f"limits.record is more than intake can carry: set {most}MiB or less")
@@ -169,6 +170,22 @@ def _about_timestamps(sources: Sequence[TopicState]) -> list[str]:
         return []
     both = ", ".join(f"{name}: {kind}" for name, kind in types.items())
     return [f"the topics' timestamps mean different things ({both}): delays between them say little"]
+
+
+def _about_security(contract: Contract) -> list[str]:
+    legacy = contract.legacy
+    sections = {"security": contract.security, "legacy.security": legacy.security}
+    if isinstance(legacy.mirror, Mirror):
+        sections["legacy.mirror.security"] = legacy.mirror.security
+    lines = []
+    for name, section in sections.items():
+        if section is not None and section.allow_plaintext:
+            lines.append(f"{name}.allow_plaintext: credentials and messages cross the network in the clear")
+        if section is not None and section.tls is not None and not section.tls.verify_hostname:
+            lines.append(
+                f"{name}.tls.verify_hostname is off: any host with a trusted certificate is taken for a broker"
+            )
+    return lines
 
 
 def _past_ignores(contract: Contract, today: date) -> list[str]:

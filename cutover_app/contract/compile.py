@@ -131,6 +131,9 @@ def rules_hash(contract: Contract, source: bytes = b"") -> str:
     kept = contract.model_dump(mode="python", by_alias=True, exclude_unset=False)
     for name in ("broker", "security", "internal"):
         kept.pop(name)
+    kept["legacy"].pop("security")
+    if isinstance(kept["legacy"]["mirror"], dict):
+        kept["legacy"]["mirror"].pop("security")
     kept["verdicts"].pop("replication")
     for each in kept["compare"]["ignore"]:
         each.pop("reason")

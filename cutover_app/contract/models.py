@@ -32,6 +32,7 @@ from cutover_app.contract.mapping import (
     check_table,
     targets_of,
 )
+from cutover_app.contract.security import SecurityOrNone
 from cutover_app.contract.start import EARLIEST, Start
 from cutover_app.contract.units import Duration, Size, parse_duration
 from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
@@ -66,7 +67,7 @@ class Mirror(Model):
     """Where the legacy topic is a copy: the cluster that it is copied from, and how far the copying is."""
 
     broker: BrokerText
-    security: dict[str, Any] | None = None
+    security: SecurityOrNone = None
     topic: Topic | None = None
     """Name of the topic on the legacy cluster; None where it is that of the copy."""
     offsets: Topic | None = None
@@ -75,14 +76,24 @@ class Mirror(Model):
     """How the mirror reads: MirrorMaker 2 copies the records of aborted transactions unless told otherwise."""
 
 
+def _kind_of_mirror(value: Any) -> str:
+    return "<mirror>" if isinstance(value, dict | Mirror) else "<trusted>"
+
+
+MirrorOrTrusted = Annotated[
+    Annotated[Mirror, Tag("<mirror>")] | Annotated[Literal["trusted"], Tag("<trusted>")],
+    Discriminator(_kind_of_mirror),
+]
+
+
 class Legacy(Model):
     """The topic of the legacy producer."""
 
     topic: Topic
     format: Literal["json", "avro"] = "json"
     broker: BrokerText | None = None
-    security: dict[str, Any] | None = None
-    mirror: Mirror | Literal["trusted"] | None = None
+    security: SecurityOrNone = None
+    mirror: MirrorOrTrusted | None = None
     when: Condition | None = None
 
 
@@ -308,7 +319,7 @@ class Contract(Model):
     contract: Name
     run: Name = "r1"
     broker: BrokerText
-    security: dict[str, Any] | None = None
+    security: SecurityOrNone = None
     legacy: Legacy
     rebuilt: Rebuilt
     match: Match
@@ -327,6 +338,7 @@ class Contract(Model):
     _folder: FilePath = PrivateAttr(default=FilePath())
     _file: str = PrivateAttr(default="contract")
     _rebuild_line: int = PrivateAttr(default=0)
+    _security_lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -342,6 +354,12 @@ class Contract(Model):
     def folder(self) -> FilePath:
         """The folder of the file, where the module of a Python rebuild is looked for."""
         return self._folder
+
+    def line_of(self, setting: str) -> int:
+        """Return the line of a security setting, or of what it is in; 0 if not known."""
+        while setting and setting not in self._security_lines:
+            setting = setting.rpartition(".")[0]
+        return self._security_lines.get(setting, 0)
 
     @property
     def bootstrap(self) -> str:

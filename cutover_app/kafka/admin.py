@@ -5,15 +5,15 @@ itself would otherwise make them with one partition and the wrong policy.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 from aiokafka.protocol.admin import CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest
 
 from cutover_app.kafka.cluster import EARLIEST, RETRY_SECONDS, Cluster, Topic
-from cutover_app.kafka.errors import TopicsUnfit
+from cutover_app.kafka.errors import ACLS_HINT, TopicsUnfit
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: How long a changelog keeps tombstones; local state older than half of it is not continued.
@@ -111,11 +111,15 @@ def _fits(name: str, wanted: str, actual: str) -> bool:
     return sorted(actual.split(",")) == sorted(wanted.split(","))
 
 
-async def look(cluster: Cluster, specs: Iterable[TopicSpec]) -> dict[str, TopicState]:
-    """What is there of these topics."""
+async def look(cluster: Cluster, specs: Sequence[TopicSpec], *, settings: bool = True) -> dict[str, TopicState]:
+    """What is there of these topics; without `settings`, only the settings that a spec is about are asked for.
+
+    A worker may read the sources, and need not be allowed to read their settings.
+    """
     topics = await cluster.topics(spec.name for spec in specs)
-    configs = await _configs(cluster, sorted(topics))
-    return {name: TopicState(topic, configs[name]) for name, topic in topics.items()}
+    asked = {spec.name for spec in specs if spec.name in topics and (settings or spec.configs)}
+    configs = await _configs(cluster, sorted(asked))
+    return {name: TopicState(topic, configs.get(name, {})) for name, topic in topics.items()}
 
 
 async def _configs(cluster: Cluster, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -125,7 +129,8 @@ async def _configs(cluster: Cluster, names: Sequence[str]) -> dict[str, dict[str
     found = {}
     for code, message, _kind, name, entries in answer.resources:
         if code:
-            raise for_code(code)(message or name)
+            error = for_code(code)
+            raise error(name if error is TopicAuthorizationFailedError else message or name)
         found[name] = {entry[0]: entry[1] or "" for entry in entries}
     return found
 
@@ -144,7 +149,8 @@ async def apply(cluster: Cluster, todo: Plan) -> None:
     for name, code, message in answer.topic_errors:
         error = for_code(code)
         if error not in (NoError, TopicAlreadyExistsError):
-            problems.append(f"topic {name} cannot be created: {message or error.__name__}")
+            hint = f": {ACLS_HINT}" if error is TopicAuthorizationFailedError else ""
+            problems.append(f"topic {name} cannot be created: {message or error.__name__}{hint}")
     if problems:
         raise TopicsUnfit(problems)
     await _appear(cluster, [spec.name for spec in todo.create])
@@ -175,7 +181,7 @@ async def prepare(cluster: Cluster, specs: Sequence[TopicSpec]) -> dict[str, str
 
     Raises `TopicsUnfit`, before anything is created, if something is in the way.
     """
-    todo = plan(specs, await look(cluster, specs))
+    todo = plan(specs, await look(cluster, specs, settings=False))
     if todo.problems:
         raise TopicsUnfit(todo.problems)
     await apply(cluster, todo)

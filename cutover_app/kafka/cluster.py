@@ -20,8 +20,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
-from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.protocol import ListOffsetsRequest, TopicMetadataRequest
+from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import Broker
 
 RETRY_SECONDS = 0.1
@@ -57,6 +57,8 @@ class Cluster:
         self._broker = broker
         self._client_id = client_id
         self._client: Any = None
+        self._worked = False
+        """Whether it has ever answered a question."""
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -70,15 +72,27 @@ class Cluster:
     ) -> None:
         await self.close()
 
+    @property
+    def servers(self) -> str:
+        """The addresses, for messages."""
+        return ", ".join(self._broker.servers)
+
+    @property
+    def who(self) -> str:
+        """As whom we come, for messages."""
+        return self._broker.who
+
     async def connect(self) -> Any:
-        """The aiokafka client, connected; raises `KafkaUnavailable`."""
+        """The aiokafka client, connected; raises `KafkaUnavailable` or `AccessRefused`."""
         if self._client is None:
             client = AIOKafkaClient(**self._broker.client(self._client_id))
             try:
                 await asyncio.wait_for(client.bootstrap(), self._broker.request_timeout)
-            except (KafkaError, OSError, TimeoutError) as error:
+                if not client.cluster.brokers():
+                    raise NodeNotReadyError("no brokers in the answer")
+            except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 await client.close()
-                raise KafkaUnavailable(self._broker.servers, error) from error
+                raise await unavailable(self._broker, error, worked=self._worked) from error
             self._client = client
         return self._client
 
@@ -94,9 +108,13 @@ class Cluster:
         if node is None:
             node = client.get_random_node()
         try:
-            return await client.send(node, request)
+            answer = await client.send(node, request)
         except (KafkaConnectionError, NodeNotReadyError) as error:
-            raise KafkaUnavailable(self._broker.servers, error) from error
+            known = client.cluster.broker_metadata(node)
+            servers = [f"{known.host}:{known.port}"] if known else []
+            raise await unavailable(self._broker, error, servers=servers, worked=self._worked) from error
+        self._worked = True
+        return answer
 
     async def controller(self) -> int:
         """The node that creates and deletes topics."""
@@ -169,7 +187,7 @@ class Cluster:
                 if name == topic and not code and offset >= 0
             }
 
-        return await self._ask_coordinator(group, OffsetFetchRequest(group, None), read)
+        return await self.ask_coordinator(group, OffsetFetchRequest(group, None), read)
 
     async def commit(self, group: str, topic: str, commits: Mapping[int, tuple[int, str]]) -> bool:
         """Commit positions, each with its text, for a group without members; False where it has some."""
@@ -190,9 +208,9 @@ class Cluster:
                     _check(code, f"{topic}[{partition}]")
             return True
 
-        return await self._ask_coordinator(group, request, read)
+        return await self.ask_coordinator(group, request, read)
 
-    async def _ask_coordinator(self, group: str, request: Any, read: Callable[[Any], _Answer]) -> _Answer:
+    async def ask_coordinator(self, group: str, request: Any, read: Callable[[Any], _Answer]) -> _Answer:
         """Ask a group's coordinator, for as long as the broker is still making or loading the groups."""
         client = await self.connect()
         async with asyncio.timeout(self._broker.request_timeout):

@@ -1,6 +1,9 @@
 """What can be wrong with a cluster, each said in one line."""
 
 from collections.abc import Sequence
+from typing import Final
+
+ACLS_HINT: Final = "see `cutover plan --acls`"
 
 
 class KafkaUnavailable(Exception):  # noqa: N818 - a state of the cluster, as people say it
@@ -9,6 +12,10 @@ class KafkaUnavailable(Exception):  # noqa: N818 - a state of the cluster, as pe
     def __init__(self, servers: Sequence[str], cause: object) -> None:
         self.servers = tuple(servers)
         super().__init__(f"no Kafka broker answers at {', '.join(servers)}: {cause}")
+
+
+class AccessRefused(Exception):  # noqa: N818
+    """A cluster does not let us in, or not do what we must; one line with the setting to change, never a secret."""
 
 
 class TopicsUnfit(Exception):  # noqa: N818

@@ -110,19 +110,20 @@ class MetadataRequestV10(RequestStruct):  # type: ignore[misc] # aiokafka is not
 
 
 class TopicMetadataRequest(Request[MetadataRequestV10]):  # type: ignore[misc] # aiokafka is not typed
-    """Asks about topics without ever creating one."""
+    """Asks about topics without ever creating one; with `operations`, also what we may do to them."""
 
     API_KEY = 3
 
-    def __init__(self, topics: list[str] | None) -> None:
+    def __init__(self, topics: list[str] | None, *, operations: bool = False) -> None:
         self._topics = topics
+        self._operations = operations
 
     def build(self, request_struct_class: type[MetadataRequestV10]) -> Any:
         """The request of that version; None asks for all topics."""
         topics: list[Any] | None = None
         if self._topics is not None:
             topics = [(NO_ID, name, {}) for name in self._topics]
-        return request_struct_class(topics, False, False, False, {})
+        return request_struct_class(topics, False, False, self._operations, {})
 
 
 class ListOffsetsResponseV7(Response):  # type: ignore[misc] # aiokafka is not typed

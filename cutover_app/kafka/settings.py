@@ -20,6 +20,8 @@ class Broker:
     servers: tuple[str, ...]
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     request_timeout: float = 30.0
+    setting: str = "security"
+    """The section of the contract that `security` was made of, for what is said of it."""
 
     @classmethod
     def parse(cls, text: str, **options: Any) -> "Broker":
@@ -29,6 +31,12 @@ class Broker:
         if not servers:
             raise ValueError(f"no broker address in {text!r}; expected kafka://host:port")
         return cls(servers, **options)
+
+    @property
+    def who(self) -> str:
+        """As whom we come, as far as we know: the broker may have another name for us."""
+        user = self.security.get("sasl_plain_username")
+        return f"user {user}" if user else "the user that we come as"
 
     def urls(self) -> list[URL]:
         """The same addresses in the form that Faust takes."""

@@ -19,7 +19,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -285,8 +285,8 @@ class Cluster:
     def _start_on_free_ports(self) -> None:
         """Choose ports and start; another process may take a port in between, so try again."""
         for attempt in range(1, START_ATTEMPTS_MAX + 1):
-            self.port, controller_port = _free_ports(2)
-            values = broker_settings(self.directory, self.port, controller_port) | self._settings
+            self.port, controller_port = free_ports(2)
+            values = self._values(controller_port)
             lines = "".join(f"{key}={value}\n" for key, value in values.items())
             (self.directory / "server.properties").write_text(lines)
             if attempt == 1:
@@ -298,10 +298,18 @@ class Cluster:
                 if attempt == START_ATTEMPTS_MAX or "Address already in use" not in self.log_tail():
                     raise
 
+    def _values(self, controller_port: int) -> dict[str, str]:
+        """Return the broker's settings; called for each choice of ports."""
+        return broker_settings(self.directory, self.port, controller_port) | self._settings
+
+    def _format_options(self) -> list[str]:
+        """Return what else the storage is formatted with."""
+        return []
+
     def _format(self) -> None:
         identity = secrets.token_hex(11)
         tool = ["kafka.tools.StorageTool", "format", "--cluster-id", identity]
-        tool += ["--config", str(self.directory / "server.properties")]
+        tool += ["--config", str(self.directory / "server.properties"), *self._format_options()]
         # Formatting is short: an optimising compiler would only be in the way.
         command = [*self._command[:1], *QUICK_JVM, *self._command[1:], *tool]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -329,14 +337,14 @@ class Cluster:
         self._process = None
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
     """Return ports on which nobody listens now, all different."""
     found: set[int] = set()
     for _ in range(1000):
         port = secrets.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            found.add(port)
+            found |= {port} - {*besides}
         if len(found) == count:
             return list(found)
     raise LabError("no free port was found")

@@ -172,12 +172,18 @@ class Fleet:
 
 
 def run_command(
-    words: Sequence[str], contract: Path, broker: str, *, timeout: float = 60.0, cwd: Path | None = None
+    words: Sequence[str],
+    contract: Path,
+    broker: str,
+    *,
+    timeout: float = 60.0,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run one command of the command line to its end."""
     return subprocess.run(
         [*COMMAND, *words],
-        env=environment(contract, broker),
+        env=environment(contract, broker, **env or {}),
         cwd=cwd,
         capture_output=True,
         text=True,

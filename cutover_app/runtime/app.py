@@ -17,6 +17,7 @@ from mode import Service
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
+from cutover_app.runtime.credentials import credentials
 from cutover_app.runtime.fatal import FatalError, die, die_after, leave
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
@@ -48,6 +49,8 @@ def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
     """Faust's settings; the reason beside each that is not its default."""
     return {
         "broker": broker.urls(),
+        "broker_credentials": credentials(broker),
+        "topic_allow_declare": False,  # all topics are made and verified before; workers need not be allowed to create
         "datadir": str(datadir),
         "store": "rocksdb://",  # only its name shows: BatchTable brings a store of its own
         "TableManager": BatchTableManager,

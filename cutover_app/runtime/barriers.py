@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.refusal import denied
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.stage import SourceStage
@@ -54,6 +55,8 @@ class Barriers(Service):
         try:
             sample = await self.ends.sample(self.stage.topic)
         except (KafkaError, KafkaUnavailable, TimeoutError) as error:
+            if denied(error) is not None:
+                raise  # it would stay like this
             # No sample proves nothing: what could be closed by it waits for the next one.
             log.warning("no end offsets of %s: %r", self.stage.topic, error)
             return

@@ -15,7 +15,8 @@ from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHo
 from cutover_app.core.frames import FrameError
 from cutover_app.core.judge import DigestError
 from cutover_app.core.state import RowError
-from cutover_app.kafka.errors import KafkaUnavailable, TopicsUnfit
+from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit
+from cutover_app.kafka.refusal import denied
 
 #: Operational failure; the same number on the command line.
 EXIT_FATAL = 4
@@ -30,6 +31,7 @@ class FatalError(Exception):
 #: Their line says all there is to say; anything else is a defect of ours and shows its traceback.
 EXPECTED: Final = (
     FatalError,
+    AccessRefused,
     KafkaUnavailable,
     TopicsUnfit,
     ContractError,
@@ -44,6 +46,8 @@ EXPECTED: Final = (
 def die(reason: BaseException | str) -> NoReturn:
     """End this process now: no commit, no clean-up, exit code 4."""
     _end_soon(EXIT_FATAL)
+    if isinstance(reason, BaseException):
+        reason = denied(reason) or reason  # whatever failed for want of a permission says which one
     if isinstance(reason, BaseException) and not isinstance(reason, EXPECTED):
         log.critical("unexpected error", exc_info=reason)
     logging.shutdown()

@@ -140,4 +140,6 @@ class IntakeSender:
             async with asyncio.timeout(DEADLINE_SECONDS * 2):
                 return await asyncio.gather(*futures)
         except (KafkaError, TimeoutError) as error:
-            die(FatalError(f"intake did not acknowledge what was sent: {error!r}"))
+            fatal = FatalError(f"intake did not acknowledge what was sent: {error!r}")
+            fatal.__cause__ = error
+            die(fatal)

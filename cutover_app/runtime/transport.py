@@ -15,19 +15,20 @@ arrived in between would be lost, or come from the wrong place.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from cutover_app.kafka.refusal import denied
 from cutover_app.runtime.chunks import Chunk
-from cutover_app.runtime.fatal import FatalError
+from cutover_app.runtime.fatal import FatalError, die
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
@@ -60,6 +61,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetch_max_bytes = FETCH_BYTES_MAX
+        consumer.commit = _ending(consumer.commit)
         return consumer
 
     async def _fetch_records(
@@ -158,6 +160,23 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self._ensure_consumer().pause(*(driver.ensure_aiokafka_TP(tp) for tp in tps))
 
 
+def _end_if_refused(error: KafkaError) -> None:
+    """Say what was refused in one line, before Faust logs it with tracebacks and takes everything down."""
+    if denied(error) is not None:
+        die(error)
+
+
+def _ending(commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def committing(offsets: Any) -> None:
+        try:
+            await commit(offsets)
+        except KafkaError as error:
+            _end_if_refused(error)
+            raise
+
+    return committing
+
+
 def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chunk]]:
     """One chunk of each wanted partition that has something, even if only its position moved."""
     found: dict[TP, list[Chunk]] = {}
@@ -251,7 +270,11 @@ class ChunkConsumer(driver.Consumer):
         if not wanted:
             await asyncio.sleep(POLL_SECONDS / 5)
             return {}
-        fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        try:
+            fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        except KafkaError as error:
+            _end_if_refused(error)
+            raise
         fetched = {tp: chunks for tp, chunks in fetched.items() if self._follows(chunks[0])}
         for tp, chunks in fetched.items():
             self._waiting[tp.topic] += chunks[0].size

@@ -166,7 +166,6 @@ def test_bad_rebuild_rules(rules: str, said: str) -> None:
 @pytest.mark.parametrize(
     "rest",
     [
-        "security: {sasl: plain}\n",
         "verdicts: {format: avro}\n",
         "#\nlegacy2: {}\n",
     ],

@@ -172,9 +172,9 @@ def test_the_lab_directory_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_two_clusters_never_share_a_port() -> None:
     """Ports are chosen where no outgoing connection of another process can take them."""
-    from cutover_app.lab.cluster import _free_ports  # noqa: PLC0415 - private on purpose
+    from cutover_app.lab.cluster import free_ports  # noqa: PLC0415
 
-    ports = _free_ports(20)
+    ports = free_ports(20)
 
     assert len(set(ports)) == 20
     for port in ports:
