@@ -33,6 +33,8 @@ from cutover_app.runtime.forwarding import Forwarder, reader_of
 from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
+from cutover_app.web.collector import WorkerCollector
+from cutover_app.web.server import WorkerWeb
 from tables import TABLES
 
 AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.judge.judge")
@@ -52,6 +54,8 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         stages={contract.legacy.topic: app.legacy, contract.rebuilt.topic: app.rebuilt},
     )
     app.prepare = lambda: _prepare(contract, broker)
+    figures = WorkerCollector(app, contract=contract.contract, run=contract.run, rules=compiled.rules)
+    app.new_web = lambda worker: WorkerWeb(worker, figures)
     check_wiring(app, agents=AGENTS, tables=[name for name, _ in TABLES])
     return app
 

@@ -153,6 +153,11 @@ class Judge:
         """Note that the rows of the last checkpoint can be read from the store."""
         self._rows.committed()
 
+    def oldest_ms(self, side: int) -> int | None:
+        """Return the age, in judge time, of the oldest record of a side that is neither paired nor closed."""
+        oldest = self._rows.oldest(side)
+        return None if oldest is None else self.books.clock.now - oldest.judge_ms
+
     def balance(self) -> list[str]:
         """Return a line for each way in which the books do not balance."""
         return self.books.balance()
