@@ -252,6 +252,7 @@ def test_durations_are_counted_by_bound() -> None:
 def test_a_recovery_ends_with_work(caplog: pytest.LogCaptureFixture) -> None:
     """A recovery that ends in work is counted, one overtaken by a rebalance is not; nothing follows stopping."""
     standing = Standing()
+    caplog.set_level("INFO")
     for state in (
         WorkerState.RECOVERING,
         WorkerState.REBALANCING,
@@ -264,4 +265,6 @@ def test_a_recovery_ends_with_work(caplog: pytest.LogCaptureFixture) -> None:
 
     assert 1 == sum(standing.recoveries.counts)
     assert WorkerState.STOPPING is standing.state
+    assert f"worker is {WorkerState.WORKING.line}" in caplog.messages
+    assert f"worker is {WorkerState.STOPPING.line}" == caplog.messages[-1]
     assert {"working", "spare"} == {state.word for state in WorkerState if state.ready}
