@@ -17,11 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
+from cutover_app.kafka.settings import Broker
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.fleet import Fleet, Worker
 from cutover_app.lab.run import create_all
 from cutover_app.lab.verify import Subject
-from cutover_app.runtime.app import CutoverApp
+from cutover_app.runtime.app import CutoverApp, settings
 from cutover_app.runtime.worker import WorkerState
 from cutover_app.web.metrics import METRICS
 from tests.integration.helpers import SHORT, Sent, send, write
@@ -232,6 +233,13 @@ def test_an_open_connection_delays_no_stop(served: Served) -> None:
         assert 200 == link.getresponse().status
 
         assert 10 > served.fleet.terminate(served.worker)
+
+
+def test_without_a_server_of_ours_stock_pages_are_off_too(tmp_path: Path) -> None:
+    """If an app has no web server of its own, then Faust's shows that it is there, and no data."""
+    app = CutoverApp("bare", **settings(Broker.parse("localhost"), datadir=tmp_path))
+
+    assert [""] == [prefix for prefix, _ in app.web.blueprints._enabled]
 
 
 @pytest.mark.parametrize("state", WorkerState, ids=lambda state: state.word)
