@@ -154,8 +154,11 @@ class Judge:
         self._rows.committed()
 
     def oldest_ms(self, side: int) -> int | None:
-        """Return the age, in judge time, of the oldest record of a side that is neither paired nor closed."""
-        oldest = self._rows.oldest(side)
+        """Return the age, in judge time, of the oldest record that is not closed and without an equal partner.
+
+        None where nothing is pending. It may be called between any two chunks, and changes nothing.
+        """
+        oldest = self._rows.oldest(side) if self.books.pending(side) else None
         return None if oldest is None else self.books.clock.now - oldest.judge_ms
 
     def balance(self) -> list[str]:

@@ -167,7 +167,7 @@ class Rows:
         return head
 
     def oldest(self, side: int) -> Waiting | None:
-        """Return the oldest record of a side that waits for its partner; unlike `waiting`, one paired since is none."""
+        """Return the oldest record that waits in the queue of a side; unlike `waiting`, one paired since is none."""
         queue = self._queues[side]
         self.waiting(side)
         found = [

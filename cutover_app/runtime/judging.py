@@ -64,7 +64,7 @@ class Seat:
         self._oldest_ms: tuple[int | None, int | None] = (None, None)
 
     def oldest_ms(self) -> tuple[int | None, int | None]:
-        """Per side: age of the oldest record that is neither paired nor closed, as it was before a running commit."""
+        """Per side: `Judge.oldest_ms`, as it was before a commit that is under way."""
         if self.committing is None or self.committing.done():
             self._oldest_ms = self.judge.oldest_ms(LEGACY), self.judge.oldest_ms(REBUILT)
         return self._oldest_ms

@@ -98,6 +98,7 @@ def _seat(partition: str, seat: Seat) -> Iterator[Figure]:
             else:
                 yield "cutover_judged_records", (name, TALLIES[tally], partition), count
         yield "cutover_oldest_pending_seconds", labels, (oldest[side] or 0) / 1000
+        yield "cutover_frontier_proven", labels, float(frontier.is_proven)
         yield "cutover_vouched_partitions", labels, len(frontier.vouched)
         yield "cutover_source_partitions", labels, frontier.partitions
         if frontier.value() > NEVER:

@@ -72,7 +72,7 @@ METRICS: Final = (
         "gauge",
         ("side", "partition"),
         "seconds",
-        "Judge time for which the oldest record has waited that is neither paired nor closed; 0 where none waits.",
+        "Age, in judge time, of the oldest record not closed and without an equal partner; 0 where none is pending.",
     ),
     Metric(
         "cutover_frontier_lag_seconds",
@@ -80,6 +80,13 @@ METRICS: Final = (
         ("side", "partition"),
         "seconds",
         "Judge time by which the side is not proven complete; absent while some source partition is not vouched for.",
+    ),
+    Metric(
+        "cutover_frontier_proven",
+        "gauge",
+        ("side", "partition"),
+        "",
+        "0 while a mirror is ahead of what is proven of it: what has no partner ends as indeterminate; else 1.",
     ),
     Metric(
         "cutover_vouched_partitions",

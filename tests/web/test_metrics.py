@@ -135,6 +135,7 @@ def test_books_are_exported_as_they_are(app: CutoverApp) -> None:
     assert {("legacy", "3"): 3.0, ("rebuilt", "3"): 0.0} == found["cutover_oldest_pending_seconds"]
     assert {("3",): 1} == found["cutover_books_balanced"]
     assert {("legacy", "3"): 1.0, ("rebuilt", "3"): 1.0} == found["cutover_frontier_lag_seconds"]
+    assert {("legacy", "3"): 1, ("rebuilt", "3"): 1} == found["cutover_frontier_proven"]
     assert {("legacy",): 4, ("rebuilt",): 4} == found["cutover_source_lag_records"]
 
 
@@ -161,6 +162,16 @@ def test_without_a_frontier_there_is_no_lag(app: CutoverApp) -> None:
     assert {} == values(found["cutover_frontier_lag_seconds"])
     assert 2 == values(found["cutover_source_partitions"])["legacy", "3"]
     assert 0 == values(found["cutover_vouched_partitions"])["legacy", "3"]
+
+
+def test_a_mirror_that_is_not_proven_is_exported(app: CutoverApp) -> None:
+    """If the barriers of the legacy side vouch without proof, then a scrape says so of that side alone."""
+    log = Log()
+    first = log.barrier(LEGACY)
+    log.barrier(LEGACY, first, 1_000, proven=False)
+    seat(app, 3, log)
+
+    assert {("legacy", "3"): 0, ("rebuilt", "3"): 1} == values(scrape(app)["cutover_frontier_proven"])
 
 
 def test_partitions_that_left_vanish(app: CutoverApp) -> None:
