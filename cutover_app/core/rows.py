@@ -167,12 +167,17 @@ class Rows:
         return head
 
     def oldest(self, side: int) -> Waiting | None:
-        """Return the oldest record that waits in the queue of a side; unlike `waiting`, one paired since is none."""
+        """Return the oldest record that waits in the queue of a side; unlike `waiting`, one paired since is none.
+
+        Only so many heads are looked at as one scan has read: where all of them have been paired, the last one of them
+        stands for an unknown one behind it.
+        """
         queue = self._queues[side]
         self.waiting(side)
+        unknown = queue.heads[-1] if queue.heads and not queue.exhausted else None
         found = [
-            next((each for each in each_queue if self._is_kept(side, each.position)), None)
-            for each_queue in (queue.restored, queue.heads)
+            next((each for each in queue.restored if self._is_kept(side, each.position)), None),
+            next((each for each in queue.heads if self._is_kept(side, each.position)), unknown),
         ]
         if queue.tail:
             row = self._payloads[queue.tail[0]][1]

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
 from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.rows import SCAN_ROWS
 from cutover_app.runtime.app import CutoverApp
 from cutover_app.runtime.judging import Seat
 from cutover_app.runtime.worker import Durations, Standing, WorkerState
@@ -210,6 +211,21 @@ def test_what_was_paired_since_is_not_the_oldest_pending() -> None:
     log.rebuilt(entry(1, "b=1"))
     log.settle()
     assert log.judge.oldest_ms(LEGACY) is None
+
+
+def test_behind_many_that_were_paired_somebody_waits() -> None:
+    """If all records that one scan reads have been paired since, then the oldest is not said to be none."""
+    log = Log()
+    log.legacy(*[entry(place, f"k{place}=1") for place in range(SCAN_ROWS)])
+    log.barrier(LEGACY, after_ms=1_000)
+    log.legacy(entry(SCAN_ROWS, "last=1"))
+    log.checkpoint()
+    log.rebuilt(*[entry(place, f"k{place}=1") for place in range(SCAN_ROWS)])
+    log.barrier(LEGACY, after_ms=1_000)
+    log.settle()
+
+    assert 2_000 == log.judge.oldest_ms(LEGACY)
+    assert 1 == log.judge.books.pending(LEGACY)
 
 
 def test_looking_at_the_oldest_changes_no_verdict() -> None:
