@@ -72,8 +72,8 @@ METRICS: Final = (
         "gauge",
         ("side", "partition"),
         "seconds",
-        "Age, in judge time, of the oldest record not closed and without an equal partner (in a backlog up to a grace more); "
-        "0 where none is pending.",
+        "Age, in judge time, of the oldest record not closed and without an equal partner; in a backlog up to a grace "
+        "more; 0 where none is pending.",
     ),
     Metric(
         "cutover_frontier_lag_seconds",
