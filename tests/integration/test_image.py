@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Brokers
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.jars import lab_directory
 from cutover_app.lab.topics import create_topics_now
 from tests.integration.helpers import SHORT, Sent, send, write
 from tests.web.test_server import ask, free_port, wait_for
@@ -133,7 +135,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _run(words: Sequence[str], cwd: Path) -> None:
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | _fetched_before()
     done = subprocess.run(
         words, cwd=cwd, env=env | {"PYTHON": str(sys._base_executable)}, capture_output=True, text=True,  # type: ignore[attr-defined]
         timeout=STEPS_S, check=False,
@@ -148,11 +150,30 @@ def image() -> Iterator[Image]:
     root.chmod(0o755)
     try:
         made = build(root)
+        _keep(root / "wheels")
         shutil.rmtree(root / "src")
         shutil.rmtree(root / "wheels")
         yield made
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _wheels() -> Path:
+    """Where the wheels of this lock are kept between two runs, beside the jars; hashes are checked all the same."""
+    return lab_directory() / f"wheels-{sha256((ROOT / 'requirements.lock').read_bytes()).hexdigest()[:12]}"
+
+
+def _fetched_before() -> dict[str, str]:
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(_wheels())} if _wheels().is_dir() else {}
+
+
+def _keep(wheels: Path) -> None:
+    if not _wheels().is_dir():
+        fresh = Path(tempfile.mkdtemp(dir=lab_directory()))
+        for wheel in wheels.glob("*.whl"):
+            if not wheel.name.startswith("cutover-"):
+                shutil.copy(wheel, fresh)
+        fresh.rename(_wheels())
 
 
 def snapshot(root: Path, but: Path) -> Mapping[str, tuple[int, int]]:
