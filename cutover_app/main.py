@@ -38,6 +38,8 @@ from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
 from cutover_app.runtime.watching import SourceWatch
+from cutover_app.web.collector import WorkerCollector
+from cutover_app.web.server import WorkerWeb
 from tables import TABLES
 
 AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.judge.judge")
@@ -58,6 +60,8 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     )
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
     app.prepare = lambda: _prepare(contract, broker)
+    figures = WorkerCollector(app, contract=contract.contract, run=contract.run, rules=compiled.rules)
+    app.new_web = lambda worker: WorkerWeb(worker, figures)
     check_wiring(app, agents=AGENTS, tables=[name for name, _ in TABLES])
     return app
 

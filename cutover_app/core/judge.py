@@ -152,6 +152,14 @@ class Judge:
         """Note that the rows of the last checkpoint can be read from the store."""
         self._rows.committed()
 
+    def oldest_ms(self, side: int) -> int | None:
+        """Return the age, in judge time, of the oldest record that is not closed and without an equal partner.
+
+        None where nothing is pending. It may be called between any two chunks, and changes nothing.
+        """
+        oldest = self._rows.oldest(side) if self.books.pending(side) else None
+        return None if oldest is None else self.books.clock.now - oldest.judge_ms
+
     def balance(self) -> list[str]:
         """Return a line for each way in which the books do not balance."""
         return self.books.balance()

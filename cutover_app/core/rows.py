@@ -166,6 +166,30 @@ class Rows:
             return restored[0]
         return head
 
+    def oldest(self, side: int) -> Waiting | None:
+        """Return the oldest record that waits in the queue of a side; unlike `waiting`, one paired since is none.
+
+        Only so many heads are looked at as one scan has read: where all of them have been paired, the last one of them
+        stands for an unknown one behind it.
+        """
+        queue = self._queues[side]
+        self.waiting(side)
+        unknown = queue.heads[-1] if queue.heads and not queue.exhausted else None
+        found = [
+            next((each for each in queue.restored if self._is_kept(side, each.position)), None),
+            next((each for each in queue.heads if self._is_kept(side, each.position)), unknown),
+        ]
+        if queue.tail:
+            row = self._payloads[queue.tail[0]][1]
+            found.append(Waiting(queue.tail[0], row.judge_ms, row.key))
+        return min((each for each in found if each is not None), default=None)
+
+    def _is_kept(self, side: int, position: int) -> bool:
+        key = pending_key(side, position)
+        return position in self._payloads or (
+            key not in self._unwanted and self._store.get(PENDING_TABLE, key) is not None
+        )
+
     def pass_by(self, number: int, position: int) -> None:
         """Move a queue past `position`, its head."""
         closed_to = self._books.closed_to

@@ -38,6 +38,13 @@ class _Progress:
     newest: Sample | None = None
     reached: Sample | None = None
 
+    @property
+    def lag(self) -> int | None:
+        """Return the offsets from the position to the newest sample; None while either is not known."""
+        if self.position is None or (self.newest is None and self.reached is None):
+            return None
+        return max(self.newest.end - self.position, 0) if self.newest is not None else 0
+
     def advance(self) -> None:
         """Move what the position has reached from `oldest` and `newest` to `reached`."""
         if self.position is None:
@@ -106,6 +113,11 @@ class Sampling:
             each.newest = Sample(end, before, proven)
             each.oldest = each.oldest or each.newest
             each.advance()
+
+    def lag(self) -> int | None:
+        """Return how many offsets the partitions read here are behind their last sample; None while not known."""
+        lags = [each.lag for each in self._progress.values()]
+        return None if None in lags else sum(lag for lag in lags if lag is not None)
 
     def vouches(self) -> Iterable[tuple[int, tuple[int, ...]]]:
         """Return (source partition, barrier offset per intake partition) of everything that can be vouched for."""

@@ -105,18 +105,20 @@ class Fleet:
         """The workers whose process is there."""
         return [worker for worker in self.workers if worker.running]
 
-    def start(self, workers: int = 1, *, env: Mapping[str, str] | None = None) -> list[Worker]:
-        """Start workers; they are not ready when this returns."""
-        return [self._start(next(self._numbers), env or {}) for _ in range(workers)]
+    def start(self, workers: int = 1, *, env: Mapping[str, str] | None = None, web_port: int = 0) -> list[Worker]:
+        """Start workers, the first with a web server if a port is given; they are not ready when this returns."""
+        ports = [web_port, *[0] * (workers - 1)]
+        return [self._start(next(self._numbers), env or {}, port) for port in ports]
 
-    def _start(self, number: int, env: Mapping[str, str]) -> Worker:
+    def _start(self, number: int, env: Mapping[str, str], web_port: int) -> Worker:
         name = f"{self._name}-{number}"
         directory = self._cluster.directory / name
         directory.mkdir()
+        web = ["--web-port", str(web_port)] if web_port else ["--without-web"]
         log = directory / "worker.log"
         with log.open("ab") as output:
             process = self._cluster.spawn(
-                [*COMMAND, "worker", "--without-web"],
+                [*COMMAND, "worker", *web],
                 log=output,
                 env=environment(
                     self._contract, self._cluster.bootstrap, CUTOVER_DATADIR=str(directory / "data"), **env

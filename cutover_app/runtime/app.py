@@ -24,6 +24,7 @@ from cutover_app.runtime.recovery import BatchTableManager
 from cutover_app.runtime.store import lock_directory
 from cutover_app.runtime.table import BatchTable
 from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkTransport
+from cutover_app.runtime.worker import Standing, WorkerState
 
 if TYPE_CHECKING:
     from cutover_app.runtime.forwarding import Forwarder
@@ -67,8 +68,15 @@ def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
         "broker_max_poll_interval": 300.0,
         "consumer_max_fetch_size": FETCH_PARTITION_BYTES,
         "consumer_auto_offset_reset": "earliest",
-        "web_enabled": False,  # stock pages serve table data to anyone who asks
-        "web_bind": "localhost",
+        # Faust's command line enables the web server, whatever is said here. Stock pages serve table data to anyone
+        # who asks, so each is off, and the server of the composition root has none of them.
+        "web_enabled": False,
+        "web_tables_enabled": False,
+        "web_router_enabled": False,
+        "web_stats_enabled": False,
+        "web_graph_enabled": False,
+        "web_metrics_enabled": False,
+        "web_bind": "127.0.0.1",
         "autodiscover": False,  # it drops an agent whose import fails
     }
 
@@ -85,8 +93,11 @@ class CutoverApp(faust.App):
     rebuilt: "Forwarder"
     #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
     prepare: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
+    #: Makes the web server; None leaves Faust's own.
+    new_web: Callable[["CutoverApp"], Any] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        self.standing = Standing()
         self._beside: list[Service] = []
         #: Generation of the assignment that we hold; None from the moment in which we let go of it.
         self._tenure: int | None = None
@@ -106,6 +117,9 @@ class CutoverApp(faust.App):
 
     def _new_transport(self) -> Any:
         return ChunkTransport(self.conf.broker_consumer, self)
+
+    def _new_web(self) -> Any:
+        return super()._new_web() if self.new_web is None else self.new_web(self)
 
     def chunk_topic(self, name: str) -> Any:
         """A topic whose stream yields chunks."""
@@ -137,6 +151,12 @@ class CutoverApp(faust.App):
             log.warning("%s: it is looked at again", why)
             self.doubts.set()
 
+    def recovery_remaining(self) -> int:
+        """Changelog offsets that recovery has still to read."""
+        if self.standing.state is not WorkerState.RECOVERING:
+            return 0
+        return max(cast("BatchTableManager", self.tables).recovery.active_remaining_total(), 0)
+
     # -- partitions come and go; called by the consumer and by recovery
 
     async def take_partitions(self, assigned: set[TP], generation_id: int) -> None:
@@ -144,6 +164,7 @@ class CutoverApp(faust.App):
         try:
             await self.partitions.take(assigned)
             self._tenure = generation_id
+            self.standing.enter(WorkerState.RECOVERING)
         except Exception as error:
             die(error)
 
@@ -163,6 +184,8 @@ class CutoverApp(faust.App):
             if ours():
                 positions = await self.partitions.open(assigned, starts, ours)
                 await consumer.open_streams(positions, ours)
+            if ours():
+                self.standing.enter(WorkerState.WORKING if assigned else WorkerState.SPARE)
         except Exception as error:
             if ours():
                 die(error)
@@ -171,6 +194,7 @@ class CutoverApp(faust.App):
     async def leave_partitions(self) -> None:
         """While they are still ours."""
         self._tenure = None
+        self.standing.enter(WorkerState.REBALANCING)
         last_resort = die_after(REVOKE_SECONDS, "leaving the partitions")
         consumer = self.chunk_consumer
         try:
@@ -221,6 +245,7 @@ class CutoverApp(faust.App):
 
     async def stop(self) -> None:
         """SIGTERM: leave in good order, or at least in time."""
+        self.standing.enter(WorkerState.STOPPING)
         if self.in_worker:
             die_after(STOP_SECONDS, "stopping")
         await super().stop()

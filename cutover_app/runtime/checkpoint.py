@@ -13,8 +13,9 @@ the next owner finds out.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -27,6 +28,7 @@ from aiokafka.errors import (
 from cutover_app.kafka.settings import COMPRESSION, Broker
 from cutover_app.runtime.fatal import FatalError
 from cutover_app.runtime.table import BatchTable, Rows
+from cutover_app.runtime.worker import Durations
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ BATCH_BYTES = 512 * 1024
 TRANSACTION_SECONDS = 60.0
 #: How long opening or a checkpoint may take before this worker gives up and ends.
 DEADLINE_SECONDS = 45.0
+
+CHECKPOINT_SECONDS: Final = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Bounds by which checkpoints are counted."""
 
 _FENCED = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping)
 
@@ -48,6 +53,10 @@ class Checkpointer:
         self._tables = {table.name: table for table in tables}
         self._verdicts = verdicts
         self._producers: dict[int, Any] = {}
+        self.durations = Durations(CHECKPOINT_SECONDS)
+        """Of the checkpoints of this process."""
+        self.written: Counter[str] = Counter()
+        """Rows, verdicts and bytes committed by this process."""
 
     async def open(self, partition: int) -> None:
         """Become the only one who can write this partition's checkpoints."""
@@ -80,9 +89,10 @@ class Checkpointer:
             outputs[self._verdicts] = verdicts
         if not outputs:
             return
+        began = time.monotonic()
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                ends = await _transaction(producer, partition, outputs)
+                ends, size = await _transaction(producer, partition, outputs)
         except _FENCED as error:
             raise FatalError(f"intake partition {partition} was taken over by another worker (fenced)") from error
         except (KafkaError, TimeoutError) as error:
@@ -91,20 +101,23 @@ class Checkpointer:
             if part:
                 table = self._tables[name]
                 table.write_batch(partition, part, ends[table.changelog_name])
+        self.durations.add(time.monotonic() - began)
+        self.written.update(rows=sum(map(len, rows.values())), verdicts=len(verdicts), bytes=size)
 
 
-async def _transaction(producer: Any, partition: int, outputs: Mapping[str, Rows]) -> dict[str, int]:
-    """Write everything in one transaction; return the last offset per topic."""
+async def _transaction(producer: Any, partition: int, outputs: Mapping[str, Rows]) -> tuple[dict[str, int], int]:
+    """Write everything in one transaction; return the last offset per topic, and the bytes before compression."""
     await producer.begin_transaction()
-    sent = []
+    sent, size = [], 0
     for topic, rows in outputs.items():
         for batch, count in _batches(producer, rows):
+            size += batch._builder.size()
             sent.append((topic, count, await producer.send_batch(batch, topic, partition=partition)))
     ends = {}
     for topic, count, future in sent:
         ends[topic] = (await future).offset + count - 1
     await producer.commit_transaction()
-    return ends
+    return ends, size
 
 
 def _batches(producer: Any, rows: Rows) -> list[tuple[Any, int]]:

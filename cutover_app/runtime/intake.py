@@ -12,6 +12,7 @@ happen while the sender holds its turn, in the order in which the frames are han
 
 import asyncio
 import secrets
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -60,6 +61,15 @@ class IntakeSender:
         self._flying = 0
         self._landed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.beats = 0
+        """Barriers acknowledged by all of intake since this process started."""
+        self.beaten_at: float | None = None
+        """When the last one was, by the monotonic clock; None before the first."""
+
+    @property
+    def flying(self) -> int:
+        """Bytes taken from the source and not yet acknowledged by intake."""
+        return self._flying
 
     async def start(self) -> None:
         """Connect; safe to call again."""
@@ -111,7 +121,9 @@ class IntakeSender:
                 await self._producer.send(self._topic, frames[partition], partition=partition)
                 for partition in sorted(frames)
             ]
-        return [done.offset for done in await self._acknowledged(futures)]
+        offsets = [done.offset for done in await self._acknowledged(futures)]
+        self.beats, self.beaten_at = self.beats + 1, time.monotonic()
+        return offsets
 
     async def flush(self) -> None:
         """Wait until everything sent is acknowledged."""

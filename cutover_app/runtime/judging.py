@@ -6,12 +6,13 @@ between being written and being committed.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from faust.types import TP
 
-from cutover_app.core.frames import decode_frame
+from cutover_app.core.frames import LEGACY, REBUILT, decode_frame
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.verdicts import Verdict, encode_verdict
 from cutover_app.runtime.checkpoint import Checkpointer
@@ -60,6 +61,13 @@ class Seat:
         """Decided and not committed yet."""
         self.since = time.monotonic()
         self.committing: asyncio.Task[None] | None = None
+        self._oldest_ms: tuple[int | None, int | None] = (None, None)
+
+    def oldest_ms(self) -> tuple[int | None, int | None]:
+        """Per side: `Judge.oldest_ms`, as it was before a commit that is under way."""
+        if self.committing is None or self.committing.done():
+            self._oldest_ms = self.judge.oldest_ms(LEGACY), self.judge.oldest_ms(REBUILT)
+        return self._oldest_ms
 
     def is_due(self) -> bool:
         """Tell whether it is time for a checkpoint."""
@@ -86,6 +94,15 @@ class Judging:
         self._checkpointer = checkpointer
         self._app = app
         self._seats: dict[int, Seat] = {}
+        self.outcomes: Counter[str] = Counter()
+        """Verdicts that this process has committed."""
+        self.findings: Counter[str] = Counter()
+        """Findings of these, by kind."""
+
+    @property
+    def seats(self) -> Mapping[int, Seat]:
+        """The judges at work, by intake partition."""
+        return self._seats
 
     async def open(self, partition: int) -> int:
         """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
@@ -125,10 +142,12 @@ class Judging:
         seat.entries, seat.since = 0, time.monotonic()
         rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
         seat.verdicts += judge.take_verdicts()
-        verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in seat.verdicts]
-        seat.verdicts = []
+        decided, seat.verdicts = seat.verdicts, []
+        verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in decided]
         await self._checkpointer.commit(judge.partition, rows, verdicts)
         judge.committed()
+        self.outcomes.update(verdict.outcome for verdict in decided)
+        self.findings.update(finding.kind for verdict in decided for finding in verdict.findings)
         self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), judge.next_offset)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.verdicts import Verdict
 from tests.simulation.intake import IntakePartition
@@ -99,6 +100,8 @@ class Run:
             self.uncommitted += 1
         if settle:
             self.judge.settle()
+            for side in (LEGACY, REBUILT):
+                self.judge.oldest_ms(side)  # as a scrape does, at any time: it must change nothing
 
     def is_at_end(self, partition: IntakePartition) -> bool:
         """Tell whether all of the log has been applied."""
