@@ -9,7 +9,8 @@ A. `differences` of two messages is empty exactly when they are equal under the 
 B. The two ways round it finds the same paths; `missing_field` and `unexpected_field` change places.
 C. A hole is one finding at its path, whatever the other side has there.
 D. No value leaves this module unmasked at a sensitive path, above one, below one, or in a field
-   that nobody expected.
+   that nobody expected; nor the name of a field below a sensitive path, unless the contract names it.
+E. Two values at a sealed path do not differ here, whatever they are: `core/sealed.py` looks at them.
 
 A list without order is matched item by item: by the fields that identify an item where the contract
 names them, and shown as `$.lines[sku="A1"]`; else by whole value. Of items that match nothing, the
@@ -27,15 +28,15 @@ from msgspec import UNSET
 
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value
-from cutover_app.core.paths import Path, render_step
+from cutover_app.core.paths import FIELDS, Path, render_step
 from cutover_app.core.rules import (
     ABSENT,
     Hole,
     Rules,
+    bare_of,
     canonical_with_holes,
     identity,
     is_hidden,
-    lift,
     take_holes,
     value_at,
 )
@@ -108,11 +109,24 @@ def json_type(value: Value) -> str:
 # Diff
 
 
+Exposed = list[tuple[str, Value]]
+"""Values of an actual message that are not what was expected, with their paths as findings show them."""
+
+
 def differences(expected: Value, actual: Value, rules: Rules, show: Show) -> tuple[Finding, ...]:
     """Return what is wrong with `actual`, the most that a verdict may have; () where nothing is."""
-    walk = _Walk(show)
+    return at_most(all_differences(expected, actual, rules, show, []))
+
+
+def all_differences(expected: Value, actual: Value, rules: Rules, show: Show, exposed: Exposed) -> list[Finding]:
+    """Return all that is wrong with `actual`, and append to `exposed` what of it is not as expected."""
+    walk = _Walk(show, exposed)
     walk.values(expected, actual, rules, "$", masked=False)
-    found = walk.findings
+    return walk.findings
+
+
+def at_most(found: list[Finding]) -> tuple[Finding, ...]:
+    """Return the most findings that a verdict may have."""
     most = limits.FINDINGS_MAX
     if len(found) <= most:
         return tuple(found)
@@ -123,15 +137,18 @@ def differences(expected: Value, actual: Value, rules: Rules, show: Show) -> tup
 class _Walk:
     """One walk over two messages. Paths are text already: what differs is the exception."""
 
-    def __init__(self, show: Show) -> None:
+    def __init__(self, show: Show, exposed: Exposed) -> None:
         self.findings: list[Finding] = []
         self.show = show
+        self.exposed = exposed
 
     def values(self, one: Value, two: Value, rules: Rules, path: str, *, masked: bool) -> None:
         masked = masked or rules.sensitive
         kind, other = type(one), type(two)
         if kind is Hole:
             self.hole(one, two, path, masked=masked or rules.covers)
+        elif rules.sealed is not None and one is not None and two is not None:
+            return
         elif kind is dict and other is dict:
             self.objects(one, two, rules, path, masked=masked)
         elif kind is list and other is list:
@@ -148,14 +165,19 @@ class _Walk:
         comparable = one is None or two is None or json_type(one) == json_type(two)
         kind = "wrong_value" if comparable else "wrong_type"
         value = self.show.value
-        shown = value(one, masked=masked), value(two, masked=masked)
+        # Of an object or list where none belongs, nobody expected what is in it.
+        shown = value(one, masked=masked), value(two, masked=masked or type(two) in {dict, list})
+        self.exposed.append((path, two))
         # Two numbers and their texts look alike when shown.
         note = "" if comparable else f"expected {json_type(one)}, found {json_type(two)}"
         self.findings.append(Finding(kind, path, *shown, note=note))
         self.holes_in(one, path)
 
     def hole(self, hole: Hole, two: Value, path: str, *, masked: bool) -> None:
-        shown = UNSET if two is ABSENT else self.show.value(two, masked=masked)
+        shown: Any = UNSET
+        if two is not ABSENT:
+            shown = self.show.value(two, masked=masked or type(two) in {dict, list})
+            self.exposed.append((path, two))
         self.findings.append(Finding(hole.kind, path, UNSET, shown, note=hole.note))
 
     def missing(self, value: Value, rules: Rules, path: str, *, masked: bool) -> None:
@@ -167,8 +189,9 @@ class _Walk:
         self.findings.append(Finding("missing_field", path, expected=shown))
         self.holes_in(value, path)
 
-    def unexpected(self, value: Value, path: str) -> None:
+    def unexpected(self, value: Value, path: str, name: str | None = None) -> None:
         # Nothing is known about such a field, so it may hold anything: never shown (R13).
+        self.exposed.append((path, value if name is None else {name: value}))
         shown = self.show.value(value, masked=True)
         self.findings.append(Finding("unexpected_field", path, actual=shown))
 
@@ -189,11 +212,11 @@ class _Walk:
         masked: bool,
     ) -> None:
         for name in sorted(one.keys() | two.keys()):
-            here = path + render_step(name)
+            here = path + (render_step(name) if not masked or name in rules.named else FIELDS.value)
             if name not in two:
                 self.missing(one[name], rules.of(name), here, masked=masked)
             elif name not in one:
-                self.unexpected(two[name], here)
+                self.unexpected(two[name], here, name)
             else:
                 self.values(one[name], two[name], rules.of(name), here, masked=masked)
 
@@ -249,7 +272,7 @@ def unmatched(ours: list[Value], theirs: list[Value], rules: Rules) -> tuple[lis
     buckets: dict[bytes, tuple[list[int], list[int]]] = {}
     for side, items in enumerate((ours, theirs)):
         for index, item in enumerate(items):
-            alike = lift(item, rules, (), []) if rules.tolerant else item
+            alike = bare_of(item, rules) if rules.tolerant or rules.seals else item
             key = canonical_with_holes(alike)
             buckets.setdefault(key, ([], []))[side].append(index)
     left: set[int] = set()
@@ -265,7 +288,7 @@ def unmatched(ours: list[Value], theirs: list[Value], rules: Rules) -> tuple[lis
 
 
 def _equal(one: Value, two: Value, rules: Rules) -> bool:
-    walk = _Walk(Show())
+    walk = _Walk(Show(), [])
     walk.values(one, two, rules, "$", masked=False)
     return not walk.findings
 
