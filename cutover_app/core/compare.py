@@ -109,8 +109,8 @@ def json_type(value: Value) -> str:
 # Diff
 
 
-Exposed = list[tuple[str, Value]]
-"""Values of an actual message that are not what was expected, with their paths as findings show them."""
+Exposed = list[tuple[str, str, Value]]
+"""What of an actual message is not as expected: its path in findings, the name of an unexpected field, its value."""
 
 
 def differences(expected: Value, actual: Value, rules: Rules, show: Show) -> tuple[Finding, ...]:
@@ -167,7 +167,7 @@ class _Walk:
         value = self.show.value
         # Of an object or list where none belongs, nobody expected what is in it.
         shown = value(one, masked=masked), value(two, masked=masked or type(two) in {dict, list})
-        self.exposed.append((path, two))
+        self.exposed.append((path, "", two))
         # Two numbers and their texts look alike when shown.
         note = "" if comparable else f"expected {json_type(one)}, found {json_type(two)}"
         self.findings.append(Finding(kind, path, *shown, note=note))
@@ -177,7 +177,7 @@ class _Walk:
         shown: Any = UNSET
         if two is not ABSENT:
             shown = self.show.value(two, masked=masked or type(two) in {dict, list})
-            self.exposed.append((path, two))
+            self.exposed.append((path, "", two))
         self.findings.append(Finding(hole.kind, path, UNSET, shown, note=hole.note))
 
     def missing(self, value: Value, rules: Rules, path: str, *, masked: bool) -> None:
@@ -189,9 +189,9 @@ class _Walk:
         self.findings.append(Finding("missing_field", path, expected=shown))
         self.holes_in(value, path)
 
-    def unexpected(self, value: Value, path: str, name: str | None = None) -> None:
+    def unexpected(self, value: Value, path: str, name: str = "") -> None:
         # Nothing is known about such a field, so it may hold anything: never shown (R13).
-        self.exposed.append((path, value if name is None else {name: value}))
+        self.exposed.append((path, name, value))
         shown = self.show.value(value, masked=True)
         self.findings.append(Finding("unexpected_field", path, actual=shown))
 

@@ -1,8 +1,9 @@
 """The needle search: does the plaintext of a sealed value occur where it must not (rule R10)?
 
-Searched are the text itself, reversed, JSON-escaped, percent-encoded, and the characters that it becomes inside of
-base64 (at all three alignments, in both alphabets) and of hexadecimal text (both cases). A needle is found by chance,
-too, so what is searched for depends on how much it says. In 30 million messages a day (2^25), with some 4,000
+Searched are the text itself, reversed, and the characters that it becomes inside of base64 (at all three alignments, in
+both alphabets) and of hexadecimal text (both cases); in what stands there, and in what that means where it is
+percent-encoded or JSON-escaped. A needle is found by chance, too,
+so what is searched for depends on how much it says. In 30 million messages a day (2^25), with some 4,000
 positions each (2^12) and about 16 forms (2^4), chance gets 2^41 trials a day:
 
 - NEEDLE_BITS_ANYWHERE = 56: 2^-15 coincidences a day, one in 90 years. Such a needle counts wherever it stands.
@@ -28,7 +29,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import unquote_to_bytes
 
 from cutover_app.core.limits import NEEDLE_BITS_ANYWHERE, NEEDLE_BITS_TOKEN, NEEDLE_CHARS_MAX
 
@@ -83,15 +84,6 @@ def needles_of(text: str) -> tuple[Needle, ...]:
 def _spellings(text: str) -> Iterable[tuple[str, str]]:
     yield "", text
     yield "reversed", text[::-1]
-    escaped = json.dumps(text)[1:-1]
-    yield "JSON-escaped", escaped
-    yield "JSON-escaped", re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), escaped)
-    yield "JSON-escaped", json.dumps(text, ensure_ascii=False)[1:-1]
-    for safe in ("", "/", "@", ":/@"):
-        percent = quote(text, safe=safe, errors="surrogatepass")
-        yield "percent-encoded", percent
-        yield "percent-encoded", re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), percent)
-        yield "percent-encoded", percent.replace("%20", "+")
 
 
 def _encodings(data: bytes) -> Iterable[tuple[str, bytes, int]]:
@@ -108,16 +100,36 @@ def _encodings(data: bytes) -> Iterable[tuple[str, bytes, int]]:
 
 def find(texts: Iterable[str], pieces: Sequence[Piece], vouched: Sequence[bytes] = ()) -> dict[int, str]:
     """Return in which of the pieces a plaintext occurs, by their number, and in what form ("" for as it is)."""
+    needles = [needle for text in texts for needle in needles_of(text)]
+    if not needles:
+        return {}
+    read = [(number, form, data) for number, (_, piece) in enumerate(pieces) for form, data in _readings(piece)]
+    whole = b"\n".join(data for _, _, data in read)
     found: dict[int, str] = {}
-    whole = b"\n".join(data for _, data in pieces)
-    for text in texts:
-        for needle in needles_of(text):
-            if needle.data not in whole:
-                continue
-            for number, (_, data) in enumerate(pieces):
+    for needle in needles:
+        if needle.data in whole:
+            for number, form, data in read:
                 if number not in found and _occurs(needle, data, vouched):
-                    found[number] = needle.form
+                    found[number] = needle.form or form
     return found
+
+
+_ESCAPES: Final = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+|\\[\"\\/bfnrt]")
+
+
+def _readings(data: bytes) -> Iterable[tuple[str, bytes]]:
+    """Yield what stands there, and what it means where it is escaped."""
+    yield "", data
+    if b"%" in data:
+        yield "percent-encoded", unquote_to_bytes(data)
+    if b"+" in data:
+        yield "percent-encoded", unquote_to_bytes(data.replace(b"+", b" "))
+    if b"\\" in data:
+        yield "JSON-escaped", _ESCAPES.sub(_unescaped, data)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return str(json.loads(b'"' + found[0] + b'"')).encode("utf-8", "surrogatepass")
 
 
 def _occurs(needle: Needle, data: bytes, vouched: Sequence[bytes]) -> bool:

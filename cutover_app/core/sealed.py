@@ -156,11 +156,12 @@ def unsealed(
     search = _Search(plain, key, show)
     search.values([(_place(path, rules), _form(path, rules), value) for path, value in values])
     if plain.texts:
-        search.pieces([*open_.pieces, *(piece for path, value in exposed for piece in _exposed(path, value))])
+        search.pieces([*open_.pieces, *(piece for each in exposed for piece in _exposed(*each))])
     return list(search.findings.values())
 
 
-def _exposed(path: str, value: Value) -> Iterator[Piece]:
+def _exposed(path: str, name: str, value: Value) -> Iterator[Piece]:
+    yield path, name.encode("utf-8", "surrogatepass")
     # Names below are not shown: nobody expected them.
     yield from leaves(value, path, _NAMELESS)
 

@@ -10,10 +10,12 @@ at least `SEALED_BYTES_MIN` bytes that nothing but chance explains:
     after i bytes: the entropy of the value, measured while reading it).
     The value is NOT sealed if some model gives it 2^GAIN_BITS times the probability that chance gives it.
 
-Whatever the model, chance gives it an expected ratio of at most 1; so, by Markov's inequality, one model refuses a
-random ciphertext of any length with a probability of at most 2^-38 = 3.6e-12. There are eight models, and some ten
-file formats recognised by at least 38 fixed bits: 18 * 3.6e-12 = 6.5e-11 per value at most. Nothing in here is tuned
-to samples: the samples in the tests only show that plain data is refused.
+Whatever the model, chance gives it an expected ratio of at most 1; so, by Markov's inequality, a model that must win by
+b bits refuses a random ciphertext of any length with a probability of at most 2^-b. Nine models have to win by 38 bits
+(3.6e-12 each), that of names by 35 (2.9e-11), and file formats are recognised by more than 40 fixed or checked bits:
+6.3e-11 per value, all together, at most. Nothing in here is tuned to samples: the samples in the tests only show that
+plain data is refused. Words run together that are too short for 35 bits have less than about 38 letters, so they are
+too short for 28 bytes, too.
 
 What nobody can tell from a ciphertext: random tokens, and base64 of a digest or HMAC of 28 bytes or more. A digest of
 the very plaintext is recognised where the plaintext is known (`needles.py`). Hexadecimal text is a digest more often
@@ -27,6 +29,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from cutover_app.core.limits import SEALED_BYTES_LOOKED_AT, SEALED_BYTES_MIN
@@ -37,6 +40,8 @@ FORMS: Final = (ANY, HEX)
 
 GAIN_BITS: Final = 38.0
 """By so many bits a model must beat chance."""
+NAMES_GAIN_BITS: Final = 35.0
+"""The same for names run together, which need not be long."""
 
 _ALPHA: Final = 1 / 16
 _PARTS_MAX: Final = 4
@@ -133,7 +138,7 @@ def decoded(text: str) -> bytes | None:
     if binascii.b2a_base64(data, newline=False).rstrip(b"=").decode() != standard:
         return None
     looked_at = standard[:SEALED_BYTES_LOOKED_AT]
-    return None if any(model(looked_at) >= GAIN_BITS for model in _TEXT_MODELS) else data
+    return None if any(model(looked_at) >= bits for model, bits in _TEXT_MODELS) else data
 
 
 # --------------------------------------------------------------------------------------------------
@@ -153,9 +158,23 @@ _COMMON: Final = dict(zip("etaoinsrhldcumfpgwybvkjxqz", (
 ), strict=True))  # fmt: skip
 """How often letters occur in English, per cent."""
 
+_PAIRS: Final = frozenset(
+    one + other
+    for one, others in {
+        "a": "eiou", "b": "lr", "c": "hklr", "d": "r", "e": "aeiou", "f": "lr", "g": "hlr", "i": "aeou", "k": "hw",
+        "l": "dlmsty", "m": "bmp", "n": "cdghnsty", "o": "aeiou", "p": "hlpr", "r": "dkmnrsty", "s": "hkmnpstw",
+        "t": "hrst", "u": "aeiouy", "w": "h", "y": "aeiou",
+    }.items()
+    for other in others
+)  # fmt: skip
+"""Letters that stand beside each other in names and words of many languages, consonants or vowels both."""
+_PAIRED: Final = 6.0
+"""How much more often the second one follows than it would alone."""
+
 _KINDS: Final = "vcVCds"
 """Vowel, consonant, the same in capitals, digit, symbol."""
-_NEXT: Final = {
+_Next = Mapping[str, tuple[float, ...]]
+_IDENTIFIER: Final[_Next] = {
     "v": (0.17, 0.66, 0.01, 0.10, 0.03, 0.03),
     "c": (0.52, 0.30, 0.03, 0.09, 0.03, 0.03),
     "V": (0.10, 0.56, 0.05, 0.23, 0.03, 0.03),
@@ -163,6 +182,23 @@ _NEXT: Final = {
     "d": (0.05, 0.10, 0.05, 0.10, 0.60, 0.10),
     "s": (0.19, 0.35, 0.06, 0.15, 0.15, 0.10),
 }
+_NAMES: Final[_Next] = {
+    "v": (0.200, 0.640, 0.010, 0.146, 0.001, 0.003),
+    "c": (0.550, 0.286, 0.030, 0.130, 0.001, 0.003),
+    "V": (0.120, 0.836, 0.020, 0.020, 0.001, 0.003),
+    "C": (0.700, 0.256, 0.020, 0.020, 0.001, 0.003),
+    "d": (0.150, 0.250, 0.100, 0.250, 0.150, 0.100),
+    "s": (0.150, 0.250, 0.150, 0.350, 0.050, 0.050),
+}
+_CONSTANT: Final[_Next] = {
+    "v": (0.001, 0.001, 0.180, 0.688, 0.030, 0.100),
+    "c": (0.001, 0.001, 0.528, 0.340, 0.030, 0.100),
+    "V": (0.001, 0.001, 0.180, 0.688, 0.030, 0.100),
+    "C": (0.001, 0.001, 0.528, 0.340, 0.030, 0.100),
+    "d": (0.001, 0.001, 0.099, 0.199, 0.600, 0.100),
+    "s": (0.001, 0.001, 0.248, 0.600, 0.100, 0.050),
+}
+"""How often one kind follows on another: identifiers and paths, names run together, CONSTANTS_LIKE_THIS."""
 
 
 def _kind(char: str) -> str:
@@ -174,31 +210,23 @@ def _kind(char: str) -> str:
     return kind.upper() if char.isupper() else kind
 
 
-def _word_gains() -> dict[tuple[str, str], float]:
-    """Return the bits gained per character by what stands before it; "" before the first."""
-    characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    weights = {each: _COMMON.get(each.lower(), 1.0) for each in characters}
-    total = {kind: sum(weights[each] for each in characters if _kind(each) == kind) for kind in _KINDS}
-    gains = {}
-    for before in (*_NEXT, ""):
-        following = _NEXT.get(before, (1 / len(_KINDS),) * len(_KINDS))
-        for each in characters:
-            kind = _kind(each)
-            chance = following[_KINDS.index(kind)] * weights[each] / total[kind]
-            gains[before, each] = 6 + math.log2(chance)
-    return gains
+_CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
-_WORDS: Final = _word_gains()
+def _words(following: _Next) -> Callable[[str], float]:
+    """Return the model of a text in which kinds of characters follow on each other like that."""
+    gains: dict[str, float] = {}
+    for before in _CHARACTERS:
+        for kind, share in zip(_KINDS, following[_kind(before)], strict=True):
+            members = [each for each in _CHARACTERS if _kind(each) == kind]
+            weights = [
+                _COMMON.get(each.lower(), 1.0) * (_PAIRED if (before + each).lower() in _PAIRS else 1.0)
+                for each in members
+            ]
+            for each, weight in zip(members, weights, strict=True):
+                gains[before + each] = 6 + math.log2(share * weight / sum(weights))
 
-
-def _words(text: str) -> float:
-    """Words and names without blanks, in any script that is written in Latin letters."""
-    gain, before = 0.0, ""
-    for each in text:
-        gain += _WORDS[before, each]
-        before = _kind(each)
-    return gain
+    return lambda text: sum(map(gains.__getitem__, map("".join, pairwise(text))))
 
 
 def _only(characters: str) -> Callable[[str], float]:
@@ -211,10 +239,12 @@ def _only(characters: str) -> Callable[[str], float]:
 _LOWER: Final = "abcdefghijklmnopqrstuvwxyz"
 _DIGITS: Final = "0123456789"
 
-_TEXT_MODELS: Final[tuple[Callable[[str], float], ...]] = (
-    _words,
-    _only(_LOWER + _DIGITS + "+"),  # slugs; `+` is the `-` of the other alphabet
-    _only(_LOWER.upper() + "234567"),  # base32
+_TEXT_MODELS: Final[tuple[tuple[Callable[[str], float], float], ...]] = (
+    (_words(_IDENTIFIER), GAIN_BITS),
+    (_words(_NAMES), NAMES_GAIN_BITS),
+    (_words(_CONSTANT), GAIN_BITS),
+    (_only(_LOWER + _DIGITS + "+"), GAIN_BITS),  # slugs; `+` is the `-` of the other alphabet
+    (_only(_LOWER.upper() + "234567"), GAIN_BITS),  # base32
 )
 
 
