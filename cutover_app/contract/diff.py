@@ -7,7 +7,7 @@ from cutover_app.core.canonical import Value, reader
 from cutover_app.core.compare import Exposed, Show, all_differences, at_most, differences
 from cutover_app.core.frames import Entry
 from cutover_app.core.rules import Hole, Rules, put_back
-from cutover_app.core.sealed import split, unsealed, values_beside, without_plaintexts
+from cutover_app.core.sealed import split, texts_beside, unsealed, values_beside, without_plaintexts
 from cutover_app.core.verdicts import Finding
 
 Diff = Callable[[Entry, Entry], tuple[Finding, ...]]
@@ -47,7 +47,7 @@ def differ(rules: Rules, show: Show, *, strict: bool) -> Diff:
                 for path, each in values_beside(read, sealed):
                     value = put_back(value, path, each)
                 sides.append(value)
-            found = all_differences(sides[0], sides[1], rules, show, exposed)
+            found = all_differences(sides[0], sides[1], rules, show, exposed, secret=texts_beside(plain))
         lacking = unsealed((plain, open_), read(expected.key), exposed, rules, show)
         _agree(expected.digest == actual.digest, found or lacking, expected, actual)
         return at_most([*lacking, *without_plaintexts(found, plain)])

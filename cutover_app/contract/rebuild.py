@@ -14,8 +14,7 @@ from cutover_app.contract.mapping import Condition, FieldRule
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import cut, json_type
 from cutover_app.core.paths import ITEMS, Path, parse_path
-from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, value_at
-from cutover_app.core.sealed import texts_in
+from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, texts_in, value_at
 
 Message = dict[str, Value]
 Read = Callable[[Value, Message], Value]

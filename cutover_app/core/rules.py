@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from cutover_app.core.canonical import Value
+from cutover_app.core.canonical import Value, canonical
 from cutover_app.core.paths import FIELDS, ITEMS, Path, Step
 
 ABSENT: Final = object()
@@ -370,3 +370,29 @@ def is_hidden(rules: Rules, path: Path) -> bool:
             return True
         rules = rules.of(step) if isinstance(step, str) else rules.of_items()
     return rules.covers
+
+
+def texts_in(value: Value) -> tuple[str, ...]:
+    """Return the texts and numbers in a value, as texts."""
+    if type(value) is dict or type(value) is list:
+        inner = value.values() if type(value) is dict else value
+        return tuple(text for each in inner for text in texts_in(each))
+    if type(value) is str:
+        return (value,) if value else ()
+    return (
+        () if value is None or value is ABSENT or type(value) in {bool, Hole, Secret} else (canonical(value).decode(),)
+    )
+
+
+def hidden_texts(value: Value, rules: Rules) -> tuple[str, ...]:
+    """Return the texts and numbers at sensitive paths of a message."""
+    if not rules.covers:
+        return ()
+    if rules.sensitive:
+        return texts_in(value)
+    if type(value) is dict:
+        return tuple(text for name, each in value.items() for text in hidden_texts(each, rules.of(name)))
+    if type(value) is list:
+        inner = rules.of_items()
+        return tuple(text for each in value for text in hidden_texts(each, inner))
+    return ()

@@ -24,7 +24,7 @@ from cutover_app.core.compare import Exposed, Show
 from cutover_app.core.frames import SEALED_BESIDE
 from cutover_app.core.needles import Piece, digest_of, find, needles_of
 from cutover_app.core.paths import FIELDS, Step, render_step
-from cutover_app.core.rules import Hole, Lifted, Rules, Secret
+from cutover_app.core.rules import Lifted, Rules, Secret, texts_in
 from cutover_app.core.verdicts import Finding
 
 KEY_PLACE: Final = "$key"
@@ -59,16 +59,6 @@ def split(beside: bytes) -> tuple[bytes, bytes]:
 
 # --------------------------------------------------------------------------------------------------
 # Expected
-
-
-def texts_in(value: Value) -> tuple[str, ...]:
-    """Return the texts and numbers in a value, as texts."""
-    if type(value) is dict or type(value) is list:
-        inner = value.values() if type(value) is dict else value
-        return tuple(text for each in inner for text in texts_in(each))
-    if type(value) is str:
-        return (value,) if value else ()
-    return () if value is None or type(value) in {bool, Hole, Secret} else (canonical(value).decode(),)
 
 
 def plaintexts(sealed: Lifted) -> bytes:
@@ -237,8 +227,13 @@ def _without(path: str, texts: Iterable[str]) -> str:
 
 def without_plaintexts(found: list[Finding], expected: bytes) -> list[Finding]:
     """Return these findings with no plaintext in a path; `expected` is what `plaintexts` returned."""
-    texts = _plaintexts(expected).texts if expected else []
+    texts = texts_beside(expected)
     return [msgspec.structs.replace(each, path=_without(each.path, texts)) for each in found]
+
+
+def texts_beside(expected: bytes) -> list[str]:
+    """Return the plaintexts in what `plaintexts` returned."""
+    return _plaintexts(expected).texts if expected else []
 
 
 def values_beside(read: Callable[[bytes], Value], rest: bytes) -> Lifted:
