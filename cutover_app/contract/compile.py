@@ -25,16 +25,18 @@ from cutover_app.codec.json_codec import (
     JsonReader,
     UndecodableError,
 )
-from cutover_app.contract.errors import ComparisonError, ImpureHookError
+from cutover_app.contract.diff import differ
+from cutover_app.contract.errors import ImpureHookError
 from cutover_app.contract.hook import HookError, call_hook, load_hook
-from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower, no_order
+from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower
 from cutover_app.contract.mapping import FieldRule, targets_of
 from cutover_app.contract.models import Contract
+from cutover_app.contract.places import hidden_targets, made_paths, sealed_paths
 from cutover_app.contract.rebuild import Compiler
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
-from cutover_app.core.compare import Show, differences
-from cutover_app.core.frames import MESSAGE, REBUILD_FAILED, UNDECODABLE, UNKEYED, Entry
+from cutover_app.core.compare import Show
+from cutover_app.core.frames import MESSAGE, REBUILD_FAILED, SEALED_BESIDE, UNDECODABLE, UNKEYED, Entry
 from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path
 from cutover_app.core.rules import (
     Hole,
@@ -43,15 +45,17 @@ from cutover_app.core.rules import (
     Lifted,
     Pattern,
     Rules,
+    Sealed,
     Sensitive,
     Tolerance,
     Unordered,
     build_rules,
     lift,
     project,
-    put_back,
+    seal,
     take_holes,
 )
+from cutover_app.core.sealed import around, dropped, plaintexts, uncovered
 from cutover_app.core.verdicts import Finding
 
 SECRET_ENV: Final = "CUTOVER_HMAC_KEY"  # noqa: S105 - a name, not a key
@@ -116,7 +120,7 @@ def compile_contract(contract: Contract, environ: Mapping[str, str] = os.environ
         tolerant=rules.tolerant,
         rebuild=_rebuilder(contract, entries, make),
         observe=_observer(entries),
-        diff=_differ(rules, show, strict=strict),
+        diff=differ(rules, show, strict=strict),
         shown_key=key_shower(contract, rules, show),
     )
 
@@ -174,6 +178,13 @@ def _patterns(contract: Contract) -> Iterable[Pattern]:
         yield parse_path(unordered.path), Unordered(unordered.by_paths)
     for sensitive in contract.sensitive:
         yield parse_path(sensitive), Sensitive()
+    for path, form in sealed_paths(contract).items():
+        yield path, Sealed(form)
+    # What the contract names can be named: a finding below a sensitive path shows no other names.
+    hidden = [parse_path(each) for each in contract.sensitive] + list(sealed_paths(contract))
+    for path in made_paths(contract):
+        if any(_within(path, above) for above in hidden):
+            yield path, Sensitive()
     if compare.unexpected == "ignore" and isinstance(contract.rebuild, dict):
         yield from _known(contract.rebuild, ())
 
@@ -186,8 +197,14 @@ def _may_touch(contract: Contract) -> bool:
     texts = [each.path for each in compare.ignore]
     texts += [each.path for each in compare.tolerance]
     texts += [each.path for each in compare.unordered]
+    paths = [*map(parse_path, texts), *sealed_paths(contract)]
     targets = targets_of(contract.rebuild)
-    return any(_meet(parse_path(text), target) for text in texts for target in targets)
+    return any(_meet(path, target) for path in paths for target in targets)
+
+
+def _within(path: Path, above: Path) -> bool:
+    """Tell whether a path lies below a pattern."""
+    return len(path) > len(above) and _meet(above, path)
 
 
 def _meet(pattern: Path, target: Path) -> bool:
@@ -201,7 +218,7 @@ def _only_ignored(contract: Contract) -> tuple[str, ...] | None:
     compare = contract.compare
     paths = [parse_path(each.path) for each in compare.ignore]
     plain = all(len(path) == 1 and isinstance(path[0], str) for path in paths)
-    if compare.tolerance or compare.unordered or compare.unexpected == "ignore" or not plain:
+    if compare.tolerance or compare.unordered or compare.unexpected == "ignore" or sealed_paths(contract) or not plain:
         return None
     return tuple(str(path[0]) for path in paths)
 
@@ -243,13 +260,14 @@ class _Entries:
         self.only_ignored = _only_ignored(contract)
         """Fields that are taken out whole, where the contract asks for nothing else."""
         self.key = KeyReader(contract.key_paths())
-        self.order = KeyReader(contract.order_paths()) if contract.order_apart else no_order
+        self.order = KeyReader(contract.order_paths()) if contract.order_apart else None
 
     def expected(self, message: Message, record: Record, index: int, raw: bytes) -> Entry:
         """Return the entry of a message that should have been published."""
         offset, timestamp, appended = record.offset, _timestamp(record), record.timestamp_type == LOG_APPEND_TIME
         try:
-            key, order = self.key(message), self.order(message)
+            key = self.key(message)
+            order = b"" if self.order is None else self.order(message)
             if self.reshapes_expected:
                 payload, beside = self._project(message)
             else:
@@ -270,11 +288,12 @@ class _Entries:
             ignored = {name: message.pop(name) for name in self.only_ignored if name in message}
             payload = canonical(message)
             self._refuse_repeated(value, message, payload, ignored)
-            key, order = self.key(message), self.order(message)
+            key = self.key(message)
         else:
             self.reader.refuse_repeated(value, canonical(message))
-            key, order = self.key(message), self.order(message)
-            payload, beside = self._project(message)
+            key = self.key(message)
+            payload, beside = self._project(message, record)
+        order = b"" if self.order is None else self.order(message)
         appended = record.timestamp_type == LOG_APPEND_TIME
         return Entry(
             record.offset,
@@ -298,27 +317,36 @@ class _Entries:
         elif not message or not self.reader.is_shortest(value, len(payload) + len(canonical(ignored)) - 1):
             self.reader.refuse_repeated(value, canonical(message | ignored))
 
-    def _project(self, message: Message) -> tuple[bytes, bytes]:
+    def _project(self, message: Message, published: Record | None = None) -> tuple[bytes, bytes]:
         """Return payload and what travels beside it; TypeError where there is a hole."""
-        if not self.rules.reshapes:
+        rules = self.rules
+        if not rules.reshapes:
             return canonical(message), b""
-        shown = project(message, self.rules)
-        if not self.rules.tolerant:
+        shown = project(message, rules)
+        if not rules.tolerant and not rules.seals:
             return canonical(shown), b""
         lifted: Lifted = []
-        payload = canonical(lift(shown, self.rules, (), lifted))
-        return payload, canonical({"tolerance": lifted}) if lifted else b""
+        sealed: Lifted = []
+        payload = canonical(seal(lift(shown, rules, (), lifted), rules, (), sealed))
+        beside = canonical({"tolerance": lifted}) if lifted else b""
+        if published is not None and rules.seals:
+            pieces = [*around(published.key, published.headers), *dropped(message, rules)]
+            beside += SEALED_BESIDE + uncovered(sealed, pieces)
+        elif sealed:
+            beside += SEALED_BESIDE + plaintexts(sealed)
+        return payload, beside
 
     def _project_holes(self, message: Message) -> tuple[bytes, bytes]:
         """Do the same for a message with holes, which travel beside the payload too."""
         holes: list[tuple[Path, Hole]] = []
         lifted: Lifted = []
         shown = take_holes(project(message, self.rules), (), holes)
-        payload = canonical(lift(shown, self.rules, (), lifted))
+        sealed: Lifted = []
+        payload = canonical(seal(lift(shown, self.rules, (), lifted), self.rules, (), sealed))
         beside: dict[str, Any] = {"holes": [[path, hole.kind, hole.note] for path, hole in holes]}
         if lifted:
             beside["tolerance"] = lifted
-        return payload, canonical(beside)
+        return payload, canonical(beside) + (SEALED_BESIDE + plaintexts(sealed) if sealed else b"")
 
 
 def _timestamp(record: Record) -> int:
@@ -336,7 +364,8 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
     """Return what makes messages of a legacy message, and the source that the rules hash covers."""
     strict = contract.compare.numbers == "strict"
     if isinstance(contract.rebuild, dict):
-        compiler = Compiler(contract.lookups, rules, strict=strict)
+        hidden = hidden_targets(contract.rebuild, rules)
+        compiler = Compiler(contract.lookups, rules, strict=strict, hidden=hidden)
         build = compiler.fields(contract.rebuild, ())
         return lambda message: [build(message, message)], b""
     file = contract.file
@@ -422,30 +451,3 @@ def _observer(entries: _Entries) -> Callable[[Record], Entry]:
             return _rejected(record, 0, UNKEYED, b"", str(error))
 
     return observe
-
-
-def _differ(rules: Rules, show: Show, *, strict: bool) -> Callable[[Entry, Entry], tuple[Finding, ...]]:
-    read = reader(strict=strict)
-
-    def message(entry: Entry) -> Value:
-        value = read(entry.payload)
-        beside = read(entry.beside) if entry.beside else {}
-        for path, lifted in beside.get("tolerance", ()):
-            value = put_back(value, path, lifted)
-        for path, kind, note in beside.get("holes", ()):
-            value = put_back(value, path, Hole(kind, note))
-        return value
-
-    def diff(expected: Entry, actual: Entry) -> tuple[Finding, ...]:
-        same = expected.payload == actual.payload
-        if same and expected.beside == actual.beside:
-            return ()
-        found = differences(message(expected), message(actual), rules, show)
-        if not found and not same:
-            raise ComparisonError(
-                "two messages with unequal digests compare as equal, at offsets "
-                f"{expected.offset} (legacy) and {actual.offset} (rebuilt)"
-            )
-        return found
-
-    return diff

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import math
 import sys
+import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -77,7 +78,8 @@ def call_hook(
     try:
         made = function(message)
     except (Exception, SystemExit) as error:  # rule R11: it may do what it wants
-        return [HookError(f"the function raised {type(error).__name__}")]
+        # Only where, and what kind: the text of an exception may quote a value.
+        return [HookError(f"the function raised {type(error).__name__}{_where(function, error)}")]
     if made is None:
         return []
     if not isinstance(made, list | tuple):
@@ -85,6 +87,14 @@ def call_hook(
     if len(made) > MESSAGES_MAX:
         return [HookError(f"the function made {len(made)} messages, limit {MESSAGES_MAX}")]
     return [_taken(each, read) for each in made]
+
+
+def _where(function: Callable[[Message], Any], error: BaseException) -> str:
+    """Return the line of the function's own module in which an exception came up, or ""."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [each.lineno for each in frames if each.filename == file]
+    return f" at line {lines[-1]} of {Path(file).name}" if file and lines else ""
 
 
 def _taken(made: Any, read: Callable[[bytes], Value]) -> Message | HookError:

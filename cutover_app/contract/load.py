@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cutover_app.contract.errors import ContractError, Problem, SettingError
-from cutover_app.contract.mapping import all_rules
 from cutover_app.contract.models import Contract, PythonRebuild
 from cutover_app.contract.yaml_file import Place, YamlFile, dotted, read_yaml
 
@@ -184,9 +183,6 @@ def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
         (("verdicts", "format"), contract.verdicts.format != "json"),
         (("match", "kafka_key"), contract.match.kafka_key),
     ]
-    if isinstance(contract.rebuild, dict):
-        rules = all_rules(contract.rebuild)
-        asked += [(("rebuild", *place, "sealed"), rule.sealed is not None) for place, rule in rules]
     for place, wanted in asked:
         if wanted:
             text = f"not supported yet: {_INSTEAD.get(place, 'leave it out')}"

@@ -87,6 +87,10 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+SealedForm = Literal["any", "hex"]
+"""What a ciphertext looks like: a known envelope or base64, or hexadecimal text (`core/sealing.py`)."""
+
+
 class Condition(Model):
     """A test of a legacy message (inside `each`: of the item). Exactly one test."""
 
@@ -109,7 +113,7 @@ class Condition(Model):
         return self
 
 
-class _OrText:
+class OrText:
     """In the JSON schema: this, or a text."""
 
     @classmethod
@@ -152,7 +156,7 @@ class FieldRule(Model):
     fraction: Annotated[int, Field(ge=0, le=6)] | None = None
     scale: Annotated[int, Field(ge=0, le=100)] | None = None
     rounding: Literal["half_up", "half_even", "down"] | None = None
-    sealed: Literal["any"] | None = None
+    sealed: SealedForm | None = None
 
     @property
     def has_default(self) -> bool:
@@ -183,6 +187,8 @@ class FieldRule(Model):
             raise ValueError(f"with {sources.pop()}, no use for: {_names(alone)}")
         if "const" in sources and "default" in given:
             raise ValueError("a const is never absent: no use for default")
+        if any(part.sealed is not None for part in self.concat or ()):
+            raise ValueError("parts are not sealed one by one: put `sealed` beside concat")
         self._steps(given)
         return self
 
@@ -249,7 +255,7 @@ def _names(names: set[str]) -> str:
     return ", ".join(sorted(name.rstrip("_") for name in names))
 
 
-FieldSpec = Annotated[FieldRule, BeforeValidator(_from_text), _OrText()]
+FieldSpec = Annotated[FieldRule, BeforeValidator(_from_text), OrText()]
 Fields = Annotated[dict[str, FieldSpec], Field(min_length=1)]
 
 Condition.model_rebuild()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -26,12 +27,15 @@ from cutover_app.contract.errors import SettingError
 from cutover_app.contract.mapping import (
     Condition,
     Fields,
+    OrText,
     PathText,
+    SealedForm,
     all_rules,
     check_fields,
     check_table,
     targets_of,
 )
+from cutover_app.contract.places import check_places, check_sealed
 from cutover_app.contract.security import SecurityOrNone
 from cutover_app.contract.start import EARLIEST, Start
 from cutover_app.contract.units import Duration, Size, parse_duration
@@ -259,6 +263,27 @@ class Compare(Model):
     unexpected: Literal["report", "ignore"] = "report"
 
 
+class Sealed(Model):
+    """A path that is encrypted in the rebuilt message."""
+
+    path: PathText
+    form: SealedForm = "any"
+
+    @field_validator("path")
+    @classmethod
+    def _no_positions(cls, path: str) -> str:
+        if any(isinstance(step, int) for step in parse_path(path)):
+            raise ValueError("expected [*]: single positions have no rules")
+        return path
+
+
+def _path_alone(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+SealedSpec = Annotated[Sealed, BeforeValidator(_path_alone), OrText()]
+
+
 class Intake(Model):
     """The internal topic that carries both sides to the judge."""
 
@@ -330,6 +355,7 @@ class Contract(Model):
     lookups: dict[str, dict[Any, Any]] = Field(default_factory=dict)
     compare: Compare = Compare()
     sensitive: list[PathText] = Field(default_factory=list)
+    sealed: list[SealedSpec] = Field(default_factory=list)
     intake: Intake = Intake()
     verdicts: Verdicts = Verdicts()
     internal: Internal = Internal()
@@ -403,6 +429,8 @@ class Contract(Model):
         self._compare_paths()
         self._keys_are_made()
         self._lookups_exist()
+        check_sealed(self)
+        check_places(self)
         if self.compare.unexpected == "ignore" and not isinstance(self.rebuild, dict):
             raise SettingError(
                 "`ignore` needs a rebuild that is a mapping, because nobody knows beforehand what "

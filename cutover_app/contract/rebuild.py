@@ -14,7 +14,7 @@ from cutover_app.contract.mapping import Condition, FieldRule
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import cut, json_type
 from cutover_app.core.paths import ITEMS, Path, parse_path
-from cutover_app.core.rules import ABSENT, Hole, Rules, is_hidden, value_at
+from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, texts_in, value_at
 
 Message = dict[str, Value]
 Read = Callable[[Value, Message], Value]
@@ -31,13 +31,21 @@ class UnmappedError(CastError):
 
 
 class Compiler:
-    """Makes closures of rules. `rules` tells which targets must not be shown."""
+    """Makes closures of rules. `rules` tells which targets must not be shown, and `hidden` adds to them."""
 
-    def __init__(self, lookups: Mapping[str, Mapping[Any, Any]], rules: Rules, *, strict: bool) -> None:
+    def __init__(
+        self,
+        lookups: Mapping[str, Mapping[Any, Any]],
+        rules: Rules,
+        *,
+        strict: bool,
+        hidden: frozenset[Path] = frozenset(),
+    ) -> None:
         self.lookups = lookups
         self.rules = rules
         self.strict = strict
         self._read = reader(strict=strict)
+        self._hidden = hidden
 
     def constant(self, value: Any) -> Value:
         """Return a value of the contract as the JSON reader would have read it."""
@@ -57,7 +65,7 @@ class Compiler:
             rest, rule = group[0]
             if rest:
                 made.append((name, _unless_empty(self._object(group, (*base, name)))))
-            elif (source := _renamed(rule)) is not None:
+            elif (source := _renamed(rule)) is not None and not self._is_sealed((*base, name)):
                 plain.append((name, source))
             else:
                 made.append((name, self.value(rule, (*base, name))))
@@ -69,7 +77,7 @@ class Compiler:
         steps = self._steps(rule)
         if steps:
             nullable = any(key is None for key in self._table(rule))
-            hidden = is_hidden(self.rules, path)
+            hidden = path in self._hidden or is_hidden(self.rules, path)
             name = _own_name(rule)
             if name is not None and len(steps) == 1 and not nullable:
                 read = _with_step(name, steps[0], hidden=hidden)
@@ -81,7 +89,15 @@ class Compiler:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
             read = _when(read, self.condition(rule.when))
+        if self._is_sealed(path):
+            read = _secret(read, self._source(rule, path), constant=bool(self._table(rule)))
         return read
+
+    def _is_sealed(self, path: Path) -> bool:
+        rules = self.rules
+        for step in path:
+            rules = rules.of(step) if isinstance(step, str) else rules.of_items()
+        return rules.sealed is not None
 
     def _source(self, rule: FieldRule, path: Path) -> Read:
         if rule.each is not None:
@@ -297,10 +313,31 @@ def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: b
 
 
 def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:
+    # Nobody knows what else an object or list holds.
+    hidden = hidden or type(value) in {dict, list}
     shown = f"({json_type(value)}, not shown)" if hidden else cut(canonical(value).decode())
     if isinstance(error, UnmappedError):
         return Hole(UNMAPPED, f"legacy value {shown} {error}")
     return Hole(VIOLATION, f"legacy value {shown}: {error}")
+
+
+def _secret(read: Read, source: Read, *, constant: bool) -> Read:
+    """Note what must not be published in clear: the value, and the legacy value where that differs.
+
+    What the contract itself says is no secret: a default, or a value out of a table (`constant`).
+    """
+
+    def secret(item: Value, message: Message) -> Value:
+        value = read(item, message)
+        if value is ABSENT or value is None or type(value) is Hole:
+            return value
+        legacy = source(item, message)
+        if legacy is ABSENT:
+            return Secret(value, ())
+        texts = (() if constant else texts_in(value)) + texts_in(legacy)
+        return Secret(value, tuple(dict.fromkeys(texts)))
+
+    return secret
 
 
 def _when(read: Read, test: Test) -> Read:

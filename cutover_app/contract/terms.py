@@ -21,6 +21,7 @@ def judge_terms(contract: Contract, compiled: Compiled) -> JudgeTerms:
         unique=contract.match.unique,
         diff=compiled.diff,
         matches=contract.verdicts.matches,
+        tolerant=compiled.tolerant,
         shown_key=compiled.shown_key,
         late_ms=timing.late_ms,
         order_apart=contract.order_apart,

@@ -9,7 +9,9 @@ A. `differences` of two messages is empty exactly when they are equal under the 
 B. The two ways round it finds the same paths; `missing_field` and `unexpected_field` change places.
 C. A hole is one finding at its path, whatever the other side has there.
 D. No value leaves this module unmasked at a sensitive path, above one, below one, or in a field
-   that nobody expected.
+   that nobody expected; nor the name of a field below a sensitive path, unless the contract names it;
+   nor, wherever it may have got to, a value that one of the two has at a sensitive path.
+E. Two values at a sealed path do not differ here, whatever they are: `core/sealed.py` looks at them.
 
 A list without order is matched item by item: by the fields that identify an item where the contract
 names them, and shown as `$.lines[sku="A1"]`; else by whole value. Of items that match nothing, the
@@ -17,7 +19,7 @@ first of one side is compared with the first of the other in sorted order, and s
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -27,22 +29,27 @@ from msgspec import UNSET
 
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value
-from cutover_app.core.paths import Path, render_step
+from cutover_app.core.paths import FIELDS, Path, render_step
 from cutover_app.core.rules import (
     ABSENT,
     Hole,
     Rules,
+    bare_of,
     canonical_with_holes,
+    hidden_texts,
     identity,
     is_hidden,
-    lift,
     take_holes,
+    texts_in,
     value_at,
 )
 from cutover_app.core.verdicts import Finding
 
 NATIVE_INT_MAX: Final = 1 << 53
 """Integers up to here are shown as numbers; readers of a verdict may keep no more digits."""
+
+HIDDEN_CHARS_MIN: Final = 4
+"""Characters of a sensitive value that hides what contains it; a shorter one hides only its like."""
 
 MATCHED_MAX: Final = 32
 """Items of a list without order, alike but for a tolerance, that are matched optimally."""
@@ -108,11 +115,30 @@ def json_type(value: Value) -> str:
 # Diff
 
 
+Exposed = list[tuple[str, str, Value]]
+"""What of an actual message is not as expected: its path in findings, the name of an unexpected field, its value."""
+
+
 def differences(expected: Value, actual: Value, rules: Rules, show: Show) -> tuple[Finding, ...]:
     """Return what is wrong with `actual`, the most that a verdict may have; () where nothing is."""
-    walk = _Walk(show)
+    return at_most(all_differences(expected, actual, rules, show, []))
+
+
+def all_differences(
+    expected: Value, actual: Value, rules: Rules, show: Show, exposed: Exposed, *, secret: Iterable[str] = ()
+) -> list[Finding]:
+    """Return all that is wrong with `actual`, and append to `exposed` what of it is not as expected.
+
+    What is in `secret` is shown nowhere, as little as the values at sensitive paths.
+    """
+    hidden = {*secret, *hidden_texts(expected, rules), *hidden_texts(actual, rules)}
+    walk = _Walk(show, exposed, frozenset(hidden))
     walk.values(expected, actual, rules, "$", masked=False)
-    found = walk.findings
+    return walk.findings
+
+
+def at_most(found: list[Finding]) -> tuple[Finding, ...]:
+    """Return the most findings that a verdict may have."""
     most = limits.FINDINGS_MAX
     if len(found) <= most:
         return tuple(found)
@@ -123,15 +149,27 @@ def differences(expected: Value, actual: Value, rules: Rules, show: Show) -> tup
 class _Walk:
     """One walk over two messages. Paths are text already: what differs is the exception."""
 
-    def __init__(self, show: Show) -> None:
+    def __init__(self, show: Show, exposed: Exposed, hidden: frozenset[str] = frozenset()) -> None:
         self.findings: list[Finding] = []
-        self.show = show
+        self.exposed = exposed
+        self._show = show
+        self._hidden = hidden
+
+    def show(self, value: Value, *, masked: bool) -> Any:
+        """Return what is shown of a value."""
+        return self._show.value(value, masked=masked or any(map(self.is_hidden, texts_in(value))))
+
+    def is_hidden(self, text: str) -> bool:
+        """Tell whether a text is, or contains, one that stands at a sensitive path."""
+        return any(each == text or (len(each) >= HIDDEN_CHARS_MIN and each in text) for each in self._hidden)
 
     def values(self, one: Value, two: Value, rules: Rules, path: str, *, masked: bool) -> None:
         masked = masked or rules.sensitive
         kind, other = type(one), type(two)
         if kind is Hole:
             self.hole(one, two, path, masked=masked or rules.covers)
+        elif rules.sealed is not None and one is not None and two is not None:
+            return
         elif kind is dict and other is dict:
             self.objects(one, two, rules, path, masked=masked)
         elif kind is list and other is list:
@@ -147,15 +185,19 @@ class _Walk:
     def differ(self, one: Value, two: Value, path: str, *, masked: bool) -> None:
         comparable = one is None or two is None or json_type(one) == json_type(two)
         kind = "wrong_value" if comparable else "wrong_type"
-        value = self.show.value
-        shown = value(one, masked=masked), value(two, masked=masked)
+        # Of an object or list where none belongs, nobody expected what is in it.
+        shown = self.show(one, masked=masked), self.show(two, masked=masked or type(two) in {dict, list})
+        self.exposed.append((path, "", two))
         # Two numbers and their texts look alike when shown.
         note = "" if comparable else f"expected {json_type(one)}, found {json_type(two)}"
         self.findings.append(Finding(kind, path, *shown, note=note))
         self.holes_in(one, path)
 
     def hole(self, hole: Hole, two: Value, path: str, *, masked: bool) -> None:
-        shown = UNSET if two is ABSENT else self.show.value(two, masked=masked)
+        shown: Any = UNSET
+        if two is not ABSENT:
+            shown = self.show(two, masked=masked or type(two) in {dict, list})
+            self.exposed.append((path, "", two))
         self.findings.append(Finding(hole.kind, path, UNSET, shown, note=hole.note))
 
     def missing(self, value: Value, rules: Rules, path: str, *, masked: bool) -> None:
@@ -163,13 +205,14 @@ class _Walk:
         if type(value) is Hole:
             self.hole(value, ABSENT, path, masked=masked)
             return
-        shown = self.show.value(value, masked=masked)
+        shown = self.show(value, masked=masked)
         self.findings.append(Finding("missing_field", path, expected=shown))
         self.holes_in(value, path)
 
-    def unexpected(self, value: Value, path: str) -> None:
+    def unexpected(self, value: Value, path: str, name: str = "") -> None:
         # Nothing is known about such a field, so it may hold anything: never shown (R13).
-        shown = self.show.value(value, masked=True)
+        self.exposed.append((path, name, value))
+        shown = self.show(value, masked=True)
         self.findings.append(Finding("unexpected_field", path, actual=shown))
 
     def holes_in(self, value: Value, path: str) -> None:
@@ -189,11 +232,12 @@ class _Walk:
         masked: bool,
     ) -> None:
         for name in sorted(one.keys() | two.keys()):
-            here = path + render_step(name)
+            known = name in rules.named or not (masked or self.is_hidden(name))
+            here = path + (render_step(name) if known else FIELDS.value)
             if name not in two:
                 self.missing(one[name], rules.of(name), here, masked=masked)
             elif name not in one:
-                self.unexpected(two[name], here)
+                self.unexpected(two[name], here, name)
             else:
                 self.values(one[name], two[name], rules.of(name), here, masked=masked)
 
@@ -233,6 +277,7 @@ class _Walk:
         for path in by:
             value = value_at(item, path)
             hidden = masked or is_hidden(rules, path) or type(value) in {dict, list, Hole}
+            hidden = hidden or any(map(self.is_hidden, texts_in(value)))
             shown = "*" if hidden else _selected(value)
             parts.append("".join(map(render_step, path)).lstrip(".") + "=" + shown)
         return f"[{','.join(parts)}]"
@@ -249,7 +294,7 @@ def unmatched(ours: list[Value], theirs: list[Value], rules: Rules) -> tuple[lis
     buckets: dict[bytes, tuple[list[int], list[int]]] = {}
     for side, items in enumerate((ours, theirs)):
         for index, item in enumerate(items):
-            alike = lift(item, rules, (), []) if rules.tolerant else item
+            alike = bare_of(item, rules) if rules.tolerant or rules.seals else item
             key = canonical_with_holes(alike)
             buckets.setdefault(key, ([], []))[side].append(index)
     left: set[int] = set()
@@ -265,7 +310,7 @@ def unmatched(ours: list[Value], theirs: list[Value], rules: Rules) -> tuple[lis
 
 
 def _equal(one: Value, two: Value, rules: Rules) -> bool:
-    walk = _Walk(Show())
+    walk = _Walk(Show(), [])
     walk.values(one, two, rules, "$", masked=False)
     return not walk.findings
 

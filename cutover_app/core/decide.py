@@ -65,6 +65,8 @@ class JudgeTerms:
     """Records of one order key up to which its order is judged."""
     matches: bool = False
     """Whether matches are published too."""
+    tolerant: bool = True
+    """Whether a comparison of equal digests needs the payload: to put values under a tolerance back into it."""
     shown_key: Callable[[bytes], list[Any]] = _as_it_is
 
 

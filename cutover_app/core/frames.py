@@ -29,6 +29,10 @@ REJECTED_AS: Final = {UNDECODABLE: "undecodable", UNKEYED: "unkeyed", REBUILD_FA
 """The finding kind of each kind of entry that has no message in it."""
 
 
+SEALED_BESIDE: Final = b"\0"
+"""Ends the JSON beside a payload, which holds no such byte; what follows is about sealed values."""
+
+
 class FrameError(ValueError):
     """An intake record that is not a frame of this version, or was made under other rules."""
 
@@ -57,7 +61,8 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     sorted, and WITHOUT the values under a tolerance. `digest` is the digest of `payload`, so equal digests mean equal
     payloads; the digest of an expected message with a hole equals nothing. `beside` is empty, or the canonical JSON of
     `{"tolerance": [[path, value], ...], "holes": [[path, finding kind, note], ...]}` with only the keys that are
-    needed.
+    needed; where paths are sealed, `SEALED_BESIDE` follows and what `core/sealed.py` needs. Sealed values are not in
+    the payload.
 
     Of an entry that was rejected, `payload` is the reason as UTF-8 text, free of values of the message.
     """
@@ -78,6 +83,10 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     """The order key, written like `key`; empty where it is the match key itself."""
     appended: bool = False
     """Whether `timestamp` is the broker's (LogAppendTime) and not the producer's (CreateTime)."""
+
+    def __repr__(self) -> str:
+        """Return where it is, and nothing of what is in it (R13)."""
+        return f"<Entry of kind {self.kind} at offset {self.offset}.{self.index}>"
 
 
 class Vouch(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -405,7 +405,7 @@ class Judge:
                     if record.closed_at == OPEN and self._is_closed(side, record):
                         record.closed_at = self.books.at
                         self._touched[key] = None
-        needed = _compared_again(row)
+        needed = _compared_again(row) if self.terms.tolerant else set()
         for side in (LEGACY, REBUILT):
             for record in row.of(side):
                 if record.position not in equal or not record.stored:
@@ -417,6 +417,15 @@ class Judge:
                 record.stored = False
 
     def _payload(self, row: KeyRow, side: int, record: Rec) -> bytes:
+        payload = self._find_payload(row, side, record)
+        if payload is None:
+            raise self._gone(record)
+        return payload
+
+    def _gone(self, record: Rec) -> AssertionError:
+        return AssertionError(f"the payload of {record!r} is gone; only equal pairs may lose theirs")
+
+    def _find_payload(self, row: KeyRow, side: int, record: Rec) -> bytes | None:
         """Return a record's payload; that of a record of equal digest is the same, whichever side it is of."""
         kept = [(side, record)] + [(s, r) for s in (LEGACY, REBUILT) for r in row.of(s) if r.digest == record.digest]
         for each_side, each in kept:
@@ -424,10 +433,13 @@ class Judge:
                 payload = self._rows.payload(each_side, each.position)
                 if payload is not None:
                     return payload
-        raise AssertionError(f"the payload of {record!r} is gone; only equal pairs may lose theirs")
+        return None
 
     def _entry(self, key: bytes, row: KeyRow, side: int, record: Rec) -> Entry:
-        payload = self._payload(row, side, record)
+        # A record without payload is compared with one of equal digest only (`JudgeTerms.tolerant`).
+        payload = self._find_payload(row, side, record)
+        if payload is None and self.terms.tolerant:
+            raise self._gone(record)
         match_key = key[len(row.order) :]
         return Entry(
             record.offset,
@@ -437,7 +449,7 @@ class Judge:
             match_key,
             record.digest,
             record.raw,
-            payload,
+            payload or b"",
             record.beside,
         )
 

@@ -49,3 +49,18 @@ BUCKET_KEYS_MAX = 4096
 
 SAMPLES_MAX = 5
 """Verdict ids kept as samples of a family."""
+
+SEALED_BYTES_MIN = 28
+"""Bytes of a ciphertext that is told from plain data: nonce and tag of AES-GCM; fewer may be an encoded identifier."""
+
+SEALED_BYTES_LOOKED_AT = 4096
+"""Bytes at the beginning of a value that are weighed; the rest of it follows."""
+
+NEEDLE_BITS_ANYWHERE = 56
+"""Bits that the plaintext of a sealed value must say to count wherever it stands in a record (`needles.py`)."""
+
+NEEDLE_BITS_TOKEN = 24
+"""Bits that it must say to be searched at all; up to the other limit, where no letter or digit stands beside it."""
+
+NEEDLE_CHARS_MAX = 4096
+"""Characters of a plaintext that are searched for; whatever contains more of it contains these."""

@@ -5,7 +5,8 @@ from which of them are closed, and from how far two messages differ. So live, re
 records give the same pairs.
 
 1. Equal messages are paired, in order: equal digests, and equal values under a tolerance. Then those that are equal
-   but for a tolerance, as many as can be.
+   but for a tolerance, as many as can be. Where paths are sealed, those that leak nothing are paired first, the others
+   then: a plaintext in a record does not make it another message.
 2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
    (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
    unique, open records take part too, because a partner with another value is a partner all the same.
@@ -18,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cutover_app.core.frames import LEGACY
+from cutover_app.core.frames import LEGACY, SEALED_BESIDE
 from cutover_app.core.limits import CLOSEST_MAX
 from cutover_app.core.state import OPEN, Rec, position_of
 from cutover_app.core.verdicts import DUPLICATE, MISSING, UNKNOWN
@@ -59,6 +60,7 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
             pairing.equal.extend(zip(expected, actual, strict=False))
         else:
             pairing.equal.extend(_alike(expected, actual, distance))
+            pairing.equal.extend(_leaking(expected, actual, pairing.equal))
     _take_out(pairing, pairing.equal)
 
 
@@ -72,9 +74,25 @@ def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[t
     return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
 
 
+def _leaking(expected: list[Rec], actual: list[Rec], paired: list[tuple[Rec, Rec]]) -> list[tuple[Rec, Rec]]:
+    """Pair what is left of one digest and differs in nothing but how well it is sealed, in order."""
+    if not any(SEALED_BESIDE in record.beside for record in actual):
+        return []
+    taken = {record.position for both in paired for record in both}
+    left: defaultdict[bytes, tuple[list[Rec], list[Rec]]] = defaultdict(lambda: ([], []))
+    for side, records in enumerate((expected, actual)):
+        for record in records:
+            if record.position not in taken:
+                left[_content(record)[1]][side].append(record)
+    return [both for sides in left.values() for both in zip(*sides, strict=False)]
+
+
 def _content(record: Rec) -> tuple[bytes, bytes]:
-    """Return what two copies of one message have in common; what a tolerance covers is not in the digest."""
-    return record.digest, record.beside
+    """Return what two copies of one message have in common.
+
+    What a tolerance covers is not in the digest; what is sealed differs from copy to copy.
+    """
+    return record.digest, record.beside.partition(SEALED_BESIDE)[0]
 
 
 def _most(expected: list[Rec], actual: list[Rec], fits: Callable[[Rec, Rec], bool]) -> list[tuple[Rec, Rec]]:

@@ -5,8 +5,9 @@ order, which numbers have a tolerance, which values must not be shown.
 
 *Projection* happens once per record, before the digest: ignored paths are taken out, a list without
 order is sorted, a value under a tolerance is lifted out and travels beside the payload. So does a
-*hole*, a place of an expected message that could not be rebuilt. Equal digests then mean that two
-messages are equal under the rules, but for what travels beside them.
+*hole*, a place of an expected message that could not be rebuilt, and a *sealed* value, which leaves
+`true` behind (null stays null). Equal digests then mean that two messages are equal under the rules,
+but for what travels beside them.
 
 Nothing in here changes the message that it is given: parts of it may occur in it twice.
 """
@@ -18,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from cutover_app.core.canonical import Value
+from cutover_app.core.canonical import Value, canonical
 from cutover_app.core.paths import FIELDS, ITEMS, Path, Step
 
 ABSENT: Final = object()
@@ -62,13 +63,20 @@ class Sensitive:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """The value is encrypted in the rebuilt message, in one of the forms of `core/sealing.py`; never shown."""
+
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """Other fields of the object are ignored (`compare.unexpected: ignore`)."""
 
     names: frozenset[str]
 
 
-Rule = Tolerance | Unordered | Ignore | Sensitive | Known
+Rule = Tolerance | Unordered | Ignore | Sensitive | Sealed | Known
 Pattern = tuple[Path, Rule]
 
 
@@ -90,6 +98,9 @@ class Rules:
     """Something here or below is ignored, sorted, or lifted out: a projection is needed."""
     tolerant: bool = False
     """Something here or below has a tolerance."""
+    sealed: Sealed | None = None
+    seals: bool = False
+    """Something here or below is sealed."""
 
     def __repr__(self) -> str:
         """Return how many fields have rules of their own."""
@@ -126,9 +137,11 @@ def build_rules(patterns: Sequence[Pattern]) -> Rules:
     inner = [each for each in (*rules.named.values(), rules.other, rules.items) if each]
     rules.covers = rules.sensitive or any(each.covers for each in inner)
     rules.tolerant = rules.tolerance is not None or any(each.tolerant for each in inner)
+    rules.seals = rules.sealed is not None or any(each.seals for each in inner)
     rules.reshapes = (
         rules.ignored
         or rules.tolerant
+        or rules.seals
         or rules.unordered is not None
         or rules.known is not None
         or any(each.reshapes for each in inner)
@@ -148,6 +161,8 @@ def _apply(rules: Rules, rule: Rule) -> None:
             rules.ignored = True
         case Sensitive():
             rules.sensitive = True
+        case Sealed():
+            rules.sealed, rules.sensitive = rule, True
 
 
 # --------------------------------------------------------------------------------------------------
@@ -171,13 +186,30 @@ class Hole:
         return f"<Hole {self.kind}: {self.note}>"
 
 
+class Secret:
+    """The value at a sealed path of an expected message, and the texts that must not be in the record."""
+
+    __slots__ = ("texts", "value")
+
+    def __init__(self, value: Value, texts: tuple[str, ...]) -> None:
+        self.value = value
+        self.texts = texts
+
+    def __repr__(self) -> str:
+        """Return nothing of it."""
+        return "<Secret>"
+
+
 Lifted = list[tuple[Path, Value]]
-"""Values under a tolerance, with their paths in the payload."""
+"""Values under a tolerance, or sealed ones, with their paths in the payload."""
 
 
-def _hole_as_null(value: object) -> None:
+def _hole_as_null(value: object) -> Value:
+    if isinstance(value, Secret):
+        return value.value
     if not isinstance(value, Hole):
         raise TypeError(f"not a JSON value: {type(value).__name__}")
+    return None
 
 
 canonical_with_holes: Final[Callable[[Value], bytes]] = msgspec.json.Encoder(
@@ -224,10 +256,15 @@ def _project_list(value: list[Value], rules: Rules) -> list[Value]:
 
 
 def _rank(item: Value, by: tuple[Path, ...], rules: Rules) -> tuple[bytes, bytes, bytes]:
-    """Return what a list without order is sorted by; values under a tolerance come last."""
+    """Return what a list without order is sorted by; what is lifted out comes last."""
     whole = canonical_with_holes(item)
-    bare = canonical_with_holes(lift(item, rules, (), [])) if rules.tolerant else whole
+    bare = canonical_with_holes(bare_of(item, rules)) if rules.tolerant or rules.seals else whole
     return identity(item, by), bare, whole
+
+
+def bare_of(item: Value, rules: Rules) -> Value:
+    """Return an item without what is lifted out of it."""
+    return seal(lift(item, rules, (), []), rules, (), [])
 
 
 def identity(item: Value, by: tuple[Path, ...]) -> bytes:
@@ -276,6 +313,27 @@ def _lift_items(value: list[Value], inner: Rules, path: Path, lifted: Lifted) ->
     return [lift(each, inner, (*path, index), lifted) for index, each in enumerate(value)]
 
 
+def seal(value: Value, rules: Rules, path: Path, sealed: Lifted) -> Value:
+    """Return `value` with `true` in place of what is sealed, and append that to `sealed`; null stays."""
+    if not rules.seals or value is None or type(value) is Hole:
+        return value
+    if rules.sealed is not None:
+        if type(value) is Secret and value.value is None:
+            return None
+        sealed.append((path, value))
+        return True
+    if type(value) is dict:
+        kept = dict(value)
+        for name in rules.named if rules.other is None else value:
+            if name in kept:
+                kept[name] = seal(kept[name], rules.of(name), (*path, name), sealed)
+        return kept
+    if type(value) is list:
+        inner = rules.of_items()
+        return [seal(each, inner, (*path, index), sealed) for index, each in enumerate(value)]
+    return value
+
+
 def take_holes(value: Value, path: Path, holes: list[tuple[Path, Hole]]) -> Value:
     """Return `value` without its holes, and append them to `holes`; in a list, null stays."""
     if type(value) is dict:
@@ -312,3 +370,29 @@ def is_hidden(rules: Rules, path: Path) -> bool:
             return True
         rules = rules.of(step) if isinstance(step, str) else rules.of_items()
     return rules.covers
+
+
+def texts_in(value: Value) -> tuple[str, ...]:
+    """Return the texts and numbers in a value, as texts."""
+    if type(value) is dict or type(value) is list:
+        inner = value.values() if type(value) is dict else value
+        return tuple(text for each in inner for text in texts_in(each))
+    if type(value) is str:
+        return (value,) if value else ()
+    return (
+        () if value is None or value is ABSENT or type(value) in {bool, Hole, Secret} else (canonical(value).decode(),)
+    )
+
+
+def hidden_texts(value: Value, rules: Rules) -> tuple[str, ...]:
+    """Return the texts and numbers at sensitive paths of a message."""
+    if not rules.covers:
+        return ()
+    if rules.sensitive:
+        return texts_in(value)
+    if type(value) is dict:
+        return tuple(text for name, each in value.items() for text in hidden_texts(each, rules.of(name)))
+    if type(value) is list:
+        inner = rules.of_items()
+        return tuple(text for each in value for text in hidden_texts(each, inner))
+    return ()

@@ -71,6 +71,10 @@ class Rec(msgspec.Struct, array_like=True, gc=False):
     overtaken: bool = False
     """Of an expected record under an order row: whether its pair was found to be out of order."""
 
+    def __repr__(self) -> str:
+        """Return where it is, and nothing of what is in it (R13)."""
+        return f"<Rec of source {self.source} at offset {self.offset}.{self.index}, intake position {self.position}>"
+
 
 class Published(msgspec.Struct, array_like=True):
     """The newest revision published of one verdict id."""

@@ -184,7 +184,6 @@ def test_settings_of_later_work_are_refused(rest: str) -> None:
         ("{topic: shop.orders}", '{topic: t, broker: "kafka://b"}', "legacy.broker"),
         ("{topic: orders.v2}", "{topic: t, format: avro}", "rebuilt.format"),
         ("{key: [id]}", "{key: [id], kafka_key: true}", "match.kafka_key"),
-        ("{id: ordId}", "{id: ordId, p: {from: t, sealed: any}}", "rebuild.p.sealed"),
     ],
 )
 def test_later_settings_in_place(old: str, new: str, place: str) -> None:

@@ -130,7 +130,7 @@ def test_casts(rule: str, value: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("rule", "value", "note"),
     [
-        ("as: string", [1], "legacy value [1]: expected a string, number or boolean"),
+        ("as: string", [1], "legacy value (array, not shown): expected a string, number or boolean"),
         ("as: integer", "x", 'legacy value "x": expected a number'),
         ("as: integer", 1.5, "legacy value 1.5: expected an integer"),
         ("as: integer", True, "legacy value true: expected a number"),
@@ -144,7 +144,7 @@ def test_casts(rule: str, value: Any, expected: Any) -> None:
         ("as: boolean", 2, "legacy value 2: expected true or false"),
         ("as: date", "2026-02-30", 'legacy value "2026-02-30": expected a time of ISO 8601'),
         ("as: datetime", "2026-01-31", 'legacy value "2026-01-31": expected an offset'),
-        ("as: epoch_ms", {}, "legacy value {}: expected a string or a number"),
+        ("as: epoch_ms", {}, "legacy value (object, not shown): expected a string or a number"),
         ("trim: true", 5, "legacy value 5: expected a string"),
     ],
 )

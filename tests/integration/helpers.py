@@ -32,6 +32,7 @@ class Sent(NamedTuple):
     partition: int = 0
     codec: str | None = None
     timestamp: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass
@@ -66,7 +67,12 @@ async def send(bootstrap: str, topic: str, records: Sequence[Sent]) -> list[Posi
                 await producer.start()
                 producers[each.codec] = producer
             sent = await producers[each.codec].send_and_wait(
-                topic, each.value, key=each.key, partition=each.partition, timestamp_ms=each.timestamp
+                topic,
+                each.value,
+                key=each.key,
+                partition=each.partition,
+                timestamp_ms=each.timestamp,
+                headers=list(each.headers),
             )
             places.append((topic, sent.partition, sent.offset))
     finally:

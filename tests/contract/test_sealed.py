@@ -1,0 +1,321 @@
+"""Sealed paths through a compiled contract: what matches, and what is said of a plaintext wherever it is."""
+
+import base64
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cutover_app.contract.compile import Compiled
+from cutover_app.core.verdicts import Finding
+from tests.contract.helpers import compiled, record, with_hook
+from tests.core.ciphertexts import ciphertext
+
+REST = """rebuild:
+  id: no
+  phone: {from: tel, replace: {"-": ""}, sealed: any}
+  shop: shop
+  lines: {each: items, fields: {sku: sku, secret: {from: s, sealed: any}}}
+compare:
+  ignore: [{path: $.trace, reason: new}]
+  unordered: [{path: $.lines, by: sku}]
+"""
+MADE = compiled(REST)
+TEL = "010-8765-4321"
+PLAIN = "01087654321"
+LEGACY = {"no": 7, "tel": TEL, "shop": "Seoul", "items": [{"sku": "B", "s": "card 4929-1538-2206"}, {"sku": "A"}]}
+
+
+def sealed(seed: int = 1) -> str:
+    return ciphertext(random.Random(seed))
+
+
+def rebuilt(**changed: Any) -> dict[str, Any]:
+    fine = {"id": 7, "phone": sealed(1), "shop": "Seoul", "lines": [{"sku": "A"}, {"sku": "B", "secret": sealed(2)}]}
+    return {name: each for name, each in (fine | changed).items() if each is not ...}
+
+
+def found(
+    message: Any, legacy: Any = None, *, made: Compiled = MADE, same: bool | None = None, **around: Any
+) -> list[Finding]:
+    """Return what is wrong with a published message; `same`: whether the digests are equal."""
+    (expected,) = made.rebuild(record(LEGACY if legacy is None else legacy))
+    actual = made.observe(record(message, **around))
+    if same is not None:
+        assert (expected.digest == actual.digest) is same
+    return list(made.diff(expected, actual))
+
+
+def places(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(each.kind, each.path) for each in findings]
+
+
+def test_a_sealed_message_matches() -> None:
+    """Encrypted values, an unordered list with one of them, other sealed values each time: nothing to say."""
+    assert found(rebuilt(), same=True) == []
+    assert found(rebuilt(phone=sealed(3), trace={"id": "a" * 32, "at": 1_760_000_000_000}), same=True) == []
+
+
+def test_nothing_sealed_is_in_the_payload() -> None:
+    """The payload holds `true` in its place on both sides; the digests are equal."""
+    (expected,) = MADE.rebuild(record(LEGACY))
+    actual = MADE.observe(record(rebuilt()))
+    assert expected.payload == actual.payload
+    assert json.loads(expected.payload)["phone"] is True
+    assert TEL not in repr(expected)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [PLAIN, TEL, base64.b64encode(PLAIN.encode()).decode(), PLAIN[::-1], 1087654321, True, "", [], {"a": PLAIN}],
+)
+def test_a_value_that_is_not_sealed(value: Any) -> None:
+    """The plaintext, an encoding of it, or anything else that is no ciphertext: one finding, the value masked."""
+    (finding,) = found(rebuilt(phone=value), same=True)
+    assert (finding.kind, finding.path) == ("unsealed", "$.phone")
+    assert PLAIN not in repr(finding)
+    assert TEL not in repr(finding)
+    assert finding.note
+
+
+def test_in_lists_and_lists_without_order() -> None:
+    """Items are checked one by one; a position that sorting changed is not shown."""
+    assert places(found(rebuilt(lines=[{"sku": "B", "secret": "x"}, {"sku": "A"}]), same=True)) == [
+        ("unsealed", "$.lines[*].secret")
+    ]
+    leak = [{"sku": "B", "secret": sealed(2) + "card 4929-1538-2206"}, {"sku": "A"}]
+    (finding,) = found(rebuilt(lines=leak), same=True)
+    assert finding.note == "the plaintext occurs here"
+
+
+def test_null_absent_and_empty() -> None:
+    """Null stays null; a value that is absent or null on one side is an ordinary difference; empty may stay empty."""
+    nothing = LEGACY | {"tel": None}
+    assert found(rebuilt(phone=None), nothing, same=True) == []
+    assert places(found(rebuilt(), nothing)) == [("wrong_value", "$.phone")]
+    assert places(found(rebuilt(phone=None))) == [("wrong_value", "$.phone")]
+    assert places(found(rebuilt(phone=...))) == [("missing_field", "$.phone")]
+    without = {name: each for name, each in LEGACY.items() if name != "tel"}
+    assert found(rebuilt(phone=...), without, same=True) == []
+    assert places(found(rebuilt(), without)) == [("unexpected_field", "$.phone")]
+    empty = LEGACY | {"tel": ""}
+    assert found(rebuilt(phone=""), empty, same=True) == []
+    assert found(rebuilt(), empty, same=True) == []
+    assert places(found(rebuilt(phone=""), same=True)) == [("unsealed", "$.phone")]
+
+
+@pytest.mark.parametrize(
+    ("around", "path"),
+    [
+        ({"key": PLAIN.encode()}, "$key"),
+        ({"key": json.dumps({"tel": TEL}).encode()}, "$key"),
+        ({"headers": (("x-tel", PLAIN.encode()),)}, "$headers.x-tel"),
+        ({"headers": (("a", b"1"), (f"tel-{PLAIN}", b""))}, "$headers"),
+        ({"headers": ((f"tel-{PLAIN}", PLAIN.encode()),)}, "$headers.*"),
+        ({"headers": (("x", base64.b64encode(b"??" + PLAIN.encode() + b"!")),)}, "$headers.x"),
+        ({"headers": (("x", PLAIN.encode().hex().upper().encode()),)}, "$headers.x"),
+    ],
+)
+def test_around_the_value(around: dict[str, Any], path: str) -> None:
+    """Key, names and values of headers are searched; a name that holds the plaintext is not shown."""
+    findings = found(rebuilt(), same=True, **around)
+    assert ("unsealed", path) in places(findings)
+    assert PLAIN not in repr(findings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"trace": {"a": [{"b": f"tel={PLAIN}"}]}}, [("unsealed", "$.trace.a[0].b")]),
+        ({"trace": {PLAIN: 1}}, [("unsealed", "$.trace")]),
+        ({"trace": {PLAIN: TEL}}, [("unsealed", "$.trace"), ("unsealed", "$.*")]),
+        ({"shop": f"Seoul {TEL}"}, [("unsealed", "$.shop"), ("wrong_value", "$.shop")]),
+        ({"more": {"x": [TEL]}}, [("unsealed", "$.more.*[0]"), ("unexpected_field", "$.more")]),
+        ({PLAIN: 1}, [("unsealed", "$.*"), ("unexpected_field", "$.*")]),
+        ({"phone": f"{sealed(1)}.{PLAIN}"}, [("unsealed", "$.phone")]),
+    ],
+)
+def test_within_the_value(changed: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    """Ignored, unexpected and differing fields are searched, names included."""
+    findings = found(rebuilt(**changed))
+    assert places(findings) == expected
+    assert all(PLAIN not in repr(each) for each in findings if each.path != "$.shop")
+
+
+def test_a_field_as_expected_may_hold_the_plaintext() -> None:
+    """The contract says that it is published in clear there, and the digest vouches for it; so does the match key."""
+    legacy = LEGACY | {"shop": f"shop of {TEL}"}
+    assert found(rebuilt(shop=f"shop of {TEL}"), legacy, same=True) == []
+    keyed = compiled(
+        "rebuild: {id: no, phone: {from: tel, sealed: any}}\ncompare: {ignore: [{path: $.t, reason: x}]}\n"
+    )
+    order = {"no": f"order-{PLAIN}", "tel": PLAIN}
+    message = {"id": f"order-{PLAIN}", "phone": sealed(), "t": f"v2/order-{PLAIN}"}
+    assert found(message, order, made=keyed, same=True, key=f"order-{PLAIN}".encode()) == []
+    assert places(found(message, order, made=keyed, key=f"order-{PLAIN} {PLAIN}".encode())) == [("unsealed", "$key")]
+
+
+def test_constants_of_the_contract_are_no_secrets() -> None:
+    """A default and a value out of a table are known anyway; the legacy value before it is searched."""
+    rest = """rebuild:
+  id: no
+  kind: {from: k, map: {GOLD-4711-88213: CONTINENTAL_CUSTOMER}, default: UNKNOWN_CUSTOMER_KIND, sealed: any}
+compare: {ignore: [{path: $.t, reason: x}]}
+"""
+    made = compiled(rest)
+    legacy = {"no": 1, "k": "GOLD-4711-88213"}
+    assert found({"id": 1, "kind": sealed(), "t": "CONTINENTAL_CUSTOMER"}, legacy, made=made) == []
+    assert found({"id": 1, "kind": sealed(), "t": "UNKNOWN_CUSTOMER_KIND"}, {"no": 1}, made=made) == []
+    assert places(found({"id": 1, "kind": sealed(), "t": "GOLD-4711-88213"}, legacy, made=made)) == [
+        ("unsealed", "$.t")
+    ]
+    assert places(found({"id": 1, "kind": "CONTINENTAL_CUSTOMER"}, legacy, made=made)) == [("unsealed", "$.kind")]
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "sha256", "sha512", "sha3_256", "blake2b"])
+def test_a_digest_is_no_encryption(name: str) -> None:
+    """A digest of the value, in base64, is told although it looks as random as a ciphertext."""
+    value = base64.b64encode(hashlib.new(name, PLAIN.encode()).digest()).decode()
+    (finding,) = found(rebuilt(phone=value))
+    assert finding.kind == "unsealed"
+    assert name in finding.note or "too few" in finding.note
+
+
+def test_hexadecimal_form() -> None:
+    """`sealed: hex` takes what `any` refuses, a digest of the value apart; the note of `any` names it."""
+    value = random.Random(5).randbytes(32).hex()
+    (finding,) = found(rebuilt(phone=value))
+    assert "`sealed: hex`" in finding.note
+    made = compiled("rebuild: {id: no, phone: {from: tel, sealed: hex}}\n")
+    assert found({"id": 7, "phone": value}, made=made) == []
+    assert "sha256" in found({"id": 7, "phone": hashlib.sha256(TEL.encode()).hexdigest()}, made=made)[0].note
+
+
+def test_a_hook_names_its_sealed_paths(tmp_path: Path) -> None:
+    """With a Python rebuild, paths are listed; lists and whole objects may be sealed."""
+    hook = "def rebuild(r):\n    return {'id': r['no'], 'who': {'n': r['n'], 't': r['t']}, 'l': [{'s': r['t']}]}\n"
+    made = with_hook(tmp_path, "hook_sealed", hook, "sealed: [$.who, {path: '$.l[*].s', form: hex}]\n")
+    legacy = {"no": 1, "n": "Kim Chulsoo", "t": TEL}
+    fine = {"id": 1, "who": sealed(), "l": [{"s": random.Random(6).randbytes(40).hex()}]}
+    assert found(fine, legacy, made=made, same=True) == []
+    assert places(found(fine, legacy, made=made, key=f"k {TEL}".encode())) == [("unsealed", "$key")]
+    clear = fine | {"who": {"n": "Kim Chulsoo", "t": TEL}, "l": [{"s": TEL}]}
+    assert places(found(clear, legacy, made=made, same=True)) == [("unsealed", "$.l[0].s"), ("unsealed", "$.who")]
+
+
+def test_with_a_tolerance_and_a_hole() -> None:
+    """What else travels beside a payload still does: a value off, a hole, and a leak are all found."""
+    rest = """rebuild: {id: no, phone: {from: tel, sealed: any}, total: total, st: {from: st, map: {P: PAID}}}
+compare: {tolerance: [{path: $.total, abs: 0.01}]}
+"""
+    made = compiled(rest)
+    legacy = {"no": 1, "tel": TEL, "total": 10, "st": "P"}
+    fine = {"id": 1, "phone": sealed(), "total": 10.01, "st": "PAID"}
+    assert found(fine, legacy, made=made, same=True) == []
+    assert places(found(fine | {"total": 11, "phone": TEL}, legacy, made=made, same=True)) == [
+        ("unsealed", "$.phone"),
+        ("wrong_value", "$.total"),
+    ]
+    holed = found(fine | {"total": 11, "phone": TEL}, legacy | {"st": "?"}, made=made, same=False)
+    assert places(holed) == [("unsealed", "$.phone"), ("unmapped_value", "$.st"), ("wrong_value", "$.total")]
+
+
+def test_unexpected_fields_that_are_not_compared_are_searched() -> None:
+    """`unexpected: ignore` hides a field from the comparison, and not from the search."""
+    made = compiled("rebuild: {id: no, phone: {from: tel, sealed: any}}\ncompare: {unexpected: ignore}\n")
+    message = {"id": 1, "phone": sealed(), "debug": {"tel": TEL}}
+    assert places(found(message, {"no": 1, "tel": TEL}, made=made, same=True)) == [("unsealed", "$.debug.tel")]
+
+
+def test_short_values_are_not_searched_elsewhere() -> None:
+    """Four digits stand in every timestamp: no finding; in the sealed value itself they are seen by its form."""
+    made = compiled("rebuild: {id: no, pin: {from: pin, sealed: any}}\ncompare: {ignore: [{path: $.t, reason: x}]}\n")
+    message = {"id": 1, "pin": sealed(), "t": "1234 at 17:12:34"}
+    assert found(message, {"no": 1, "pin": "1234"}, made=made, key=b"1234") == []
+    assert places(found(message | {"pin": "1234"}, {"no": 1, "pin": "1234"}, made=made)) == [("unsealed", "$.pin")]
+
+
+# -- properties ---------------------------------------------------------------------------------------------------
+
+FORMS = {
+    "plain": lambda text: text,
+    "reversed": lambda text: text[::-1],
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "shifted": lambda text: base64.b64encode(b"??" + text.encode() + b"?").decode(),
+    "url": lambda text: base64.urlsafe_b64encode(b"?" + text.encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "HEX": lambda text: text.encode().hex().upper(),
+    "escaped": json.dumps,
+    "percent": lambda text: "".join(
+        f"%{byte:02X}" if byte > 0x7F or byte in b' %"\\{}' else chr(byte) for byte in text.encode()
+    ),
+}
+SAYING = st.text(
+    "abcdefghijklmnopqrstuvwxyzABCDEF0123456789 -가나다라마바사아자차카타파하", min_size=30, max_size=60
+).map(lambda text: f"{text.strip()}#48291")
+
+
+def _plant(place: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what of the message and of the record holds a text."""
+    match place:
+        case "key":
+            return {}, {"key": f"a/{text}/b".encode()}
+        case "header":
+            return {}, {"headers": (("h", f"x={text};".encode()),)}
+        case "header name":
+            return {}, {"headers": ((text, b""),)}
+        case "sealed":
+            return {"phone": f"{sealed(1)} {text}"}, {}
+        case "field":
+            return {"shop": text}, {}
+        case "name":
+            return {f"x {text}": 1}, {}
+        case _:
+            return {place: {"deep": ["", {"er": f"<{text}>"}]}}, {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=SAYING,
+    form=st.sampled_from(sorted(FORMS)),
+    place=st.sampled_from(["key", "header", "header name", "sealed", "field", "name", "trace", "unexpected"]),
+)
+def test_a_plaintext_is_found_in_any_place_and_form(text: str, form: str, place: str) -> None:
+    """Planted anywhere in the record, in any form, a plaintext that says enough is found; and it is not shown."""
+    changed, around = _plant(place, FORMS[form](text))
+    findings = found(rebuilt(**changed), LEGACY | {"tel": text}, **around)
+    assert "unsealed" in {each.kind for each in findings}
+    assert all(text not in repr(each) for each in findings if each.kind == "unsealed")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 40),
+    tel=st.one_of(
+        st.text(max_size=20), st.from_regex(r"010-[0-9]{4}-[0-9]{4}", fullmatch=True), st.integers(0, 10**12)
+    ),
+    trace=st.recursive(
+        st.one_of(
+            st.uuids().map(str),
+            st.integers(1_760_000_000_000, 1_770_000_000_000),
+            st.binary(max_size=40).map(bytes.hex),
+        ),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.uuids().map(str), inner, max_size=3),
+    ),
+    headers=st.lists(st.binary(max_size=40), max_size=3),
+)
+def test_messages_without_it_raise_nothing(seed: int, tel: Any, trace: Any, headers: list[bytes]) -> None:
+    """Whatever is sealed, and whatever identifiers, times and random bytes are around it: no finding."""
+    sealed_value = "" if tel == "" else ciphertext(random.Random(seed))
+    around = {"headers": tuple((f"h{n}", each) for n, each in enumerate(headers)), "key": b"7"}
+    assert (
+        found(
+            rebuilt(phone=sealed_value, trace=trace), LEGACY | {"tel": tel} if isinstance(tel, str) else None, **around
+        )
+        == []
+    )
