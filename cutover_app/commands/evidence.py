@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cutover_app.commands.elsewhere import home_of_legacy
 from cutover_app.commands.fixes import FamilyName, Mark, read_mark
 from cutover_app.commands.fold import VerdictFold
 from cutover_app.commands.summary import Evidence
@@ -113,10 +114,12 @@ class Behind:
 class Observer:
     """Looks at what Kafka holds about a run; at each further look reads only what has come since."""
 
-    def __init__(self, contract: Contract, rules: str, cluster: Cluster, reader: TopicReader) -> None:
+    def __init__(self, contract: Contract, rules: str, homes: tuple[Cluster, Cluster], reader: TopicReader) -> None:
         self._contract = contract
         self._rules = rules
-        self._cluster = cluster
+        self._homes = homes
+        """The clusters on which the source topics are read; the second is the work cluster."""
+        self._cluster = homes[REBUILT]
         self._topics = reader
         self._reader = _Reader(contract)
         self.sources = (contract.legacy.topic, contract.rebuilt.topic)
@@ -133,9 +136,10 @@ class Observer:
         """Return the evidence; raises `KafkaUnavailable`, and `RowError` for rows of another version."""
         contract, cluster, reader = self._contract, self._cluster, self._reader
         intake = intake_of(contract)
-        topics = await cluster.topics([*reader.topics, *self.sources, intake])
+        topics = await cluster.topics([*reader.topics, self.sources[REBUILT], intake])
+        sources = [(await home.topics([name])).get(name) for home, name in zip(self._homes, self.sources, strict=True)]
         await self._topics.catch_up([topics[name] for name in reader.topics if name in topics], reader.take)
-        legacy, rebuilt = [await self._behind(topics.get(name)) for name in self.sources]
+        legacy, rebuilt = [await self._behind(home, topic) for home, topic in zip(self._homes, sources, strict=True)]
         self.behind = legacy, rebuilt
         self.unjudged = await self._unjudged(topics.get(intake))
         return Evidence(
@@ -147,16 +151,20 @@ class Observer:
             verdicts=reader.verdicts,
             unread=(legacy.total if legacy else None, rebuilt.total if rebuilt else None),
             unjudged=sum(self.unjudged.values()),
-            doubts=_doubts(contract, self._rules, reader, [name for name in self.sources if name not in topics]),
+            doubts=_doubts(
+                contract,
+                self._rules,
+                reader,
+                [name for name, topic in zip(self.sources, sources, strict=True) if topic is None],
+            ),
             marks=dict(reader.marks),
             read_since=await self._read_since(topics.get(self.sources[REBUILT])),
         )
 
-    async def _behind(self, topic: Topic | None) -> Behind | None:
+    async def _behind(self, cluster: Cluster, topic: Topic | None) -> Behind | None:
         """Compare what the workers have committed of a source with where it ends."""
         if topic is None:
             return None
-        cluster = self._cluster
         committed = await cluster.committed(app_id_of(self._contract), topic.name)
         starts = await cluster.offsets(topic, EARLIEST)
         stable = await cluster.offsets(topic, LATEST, stable=True)
@@ -197,8 +205,12 @@ class Observer:
 async def observer(contract: Contract, rules: str = "") -> AsyncIterator[Observer]:
     """Connect an observer. `rules` is the hash of the contract in hand; empty where it is not known."""
     broker = broker_of(contract)
-    async with Cluster(broker) as cluster, topic_reader(broker) as reader:
-        yield Observer(contract, rules, cluster, reader)
+    async with (
+        Cluster(broker) as cluster,
+        home_of_legacy(contract, cluster) as home,
+        topic_reader(broker) as reader,
+    ):
+        yield Observer(contract, rules, (home, cluster), reader)
 
 
 async def gather(contract: Contract, rules: str = "") -> Evidence:

@@ -176,8 +176,6 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
     """Yield the settings that this version would not honour."""
     asked: list[tuple[Place, bool]] = [
-        (("legacy", "mirror"), contract.legacy.mirror is not None),
-        (("legacy", "broker"), contract.legacy.broker is not None),
         (("legacy", "format"), contract.legacy.format != "json"),
         (("rebuilt", "format"), contract.rebuilt.format != "json"),
         (("verdicts", "format"), contract.verdicts.format != "json"),

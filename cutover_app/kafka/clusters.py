@@ -11,6 +11,11 @@ from cutover_app.kafka.security import security_of
 from cutover_app.kafka.settings import Broker
 
 
+def is_direct(contract: Contract) -> bool:
+    """Tell whether the legacy topic is read on the legacy cluster, and not on the work cluster."""
+    return contract.legacy.broker is not None
+
+
 def work_broker(contract: Contract, **options: Any) -> Broker:
     """Return the cluster on which the workers work and verdicts are published.
 

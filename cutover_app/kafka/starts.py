@@ -61,12 +61,16 @@ class Resolved(NamedTuple):
 class Starts:
     """Resolves the positions of one source topic for one run; `books` is the changelog of the run's books, if any."""
 
-    def __init__(self, broker: Broker, *, group: str, side: int, topic: str, books: str) -> None:
+    def __init__(
+        self, broker: Broker, *, group: str, side: int, topic: str, books: str, books_broker: Broker | None = None
+    ) -> None:
         self._broker = broker
         self._group = group
         self._side = side
         self._topic = topic
         self._books = books
+        # The judges are on the work cluster, wherever the topic is.
+        self._books_broker = books_broker or broker
 
     async def begin(self, start: str) -> dict[int, int]:
         """Resolve the start of a run, if it has none yet, and commit it; return the positions committed.
@@ -74,7 +78,7 @@ class Starts:
         A group with members has resolved its starts already and lets nobody else commit, which is fine.
         """
         async with Cluster(self._broker) as cluster:
-            if await cluster.committed(self._group, self._topic) or await self._former(cluster):
+            if await cluster.committed(self._group, self._topic) or await self._former():
                 return {}
             topic, logs = await self._look(cluster)
             standings = await self._chosen(cluster, topic, logs, start)
@@ -98,7 +102,7 @@ class Starts:
                 if number in commits
             }
             another = any(topic_id(each.source.incarnation) != topic.id for each in committed.values())
-            former = await self._former(cluster) if fresh or another else {}
+            former = await self._former() if fresh or another else {}
         now_ms = _now_ms()
         standings = {}
         for number in wanted:
@@ -158,11 +162,12 @@ class Starts:
             to_ms |= {n: max(asked - 1, first_time(each, now_ms)) for n, each in logs.items() if each.start}
         return {number: begun(self._place(topic, number), at[number], min(to_ms[number], now_ms)) for number in logs}
 
-    async def _former(self, cluster: Cluster) -> dict[int, Standing]:
+    async def _former(self) -> dict[int, Standing]:
         """Where the judges of this run last saw each partition of the topic, in its newest incarnation."""
         if not self._books:
             return {}
-        found = (await cluster.topics([self._books])).get(self._books)
+        async with Cluster(self._books_broker) as cluster:
+            found = (await cluster.topics([self._books])).get(self._books)
         books: dict[int, Books] = {}
 
         def take(record: object) -> None:
@@ -171,7 +176,7 @@ class Starts:
                 books[partition] = decode_row(Books, value)
 
         if found is not None:
-            await read_topics(self._broker, [found], take)
+            await read_topics(self._books_broker, [found], take)
         return former(books.values(), self._side, self._topic)
 
 

@@ -21,6 +21,7 @@ from cutover_app.core.standing import standing_from, topic_id
 from cutover_app.core.state import PENDING, TALLIES, FamilyRow, decode_row
 from cutover_app.core.verdicts import Verdict, decode_verdict
 from cutover_app.kafka.cluster import LATEST, Cluster
+from cutover_app.kafka.clusters import is_direct, legacy_broker
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
 from cutover_app.lab.errors import LabError
@@ -231,8 +232,9 @@ class Quiet:
     async def _all_forwarded(self) -> bool:
         """Compare what the group has committed with the ends of the sources."""
         bootstrap, contract = self._watch.bootstrap, self._contract
+        homes = legacy_home(contract, bootstrap), bootstrap
         for side, name in ((LEGACY, contract.legacy.topic), (REBUILT, contract.rebuilt.topic)):
-            async with Cluster(Broker.parse(bootstrap)) as cluster:
+            async with Cluster(Broker.parse(homes[side])) as cluster:
                 topic = (await cluster.topics([name]))[name]
                 commits = await cluster.commits(app_id_of(contract), name)
                 ends = await cluster.offsets(topic, LATEST)
@@ -241,6 +243,12 @@ class Quiet:
                 if standing.position < end or topic_id(standing.source.incarnation) != topic.id:
                     return False
         return True
+
+
+def legacy_home(contract: Contract, bootstrap: str) -> str:
+    """Return the address of the cluster on which the legacy topic is read; `bootstrap` is the work cluster."""
+    broker = legacy_broker(contract) if is_direct(contract) else None
+    return bootstrap if broker is None else ",".join(broker.servers)
 
 
 async def wait_quiet(watch: Watch, *, timeout: float, check: Callable[[], None]) -> None:  # noqa: ASYNC109

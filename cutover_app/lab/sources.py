@@ -19,7 +19,7 @@ from cutover_app.core.standing import topic_id
 from cutover_app.kafka.cluster import EARLIEST, Cluster
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.evidence import read_intake, read_topic
+from cutover_app.lab.evidence import legacy_home, read_intake, read_topic
 from cutover_app.lab.oracle import accepted_from
 
 Sourced = list[tuple[Source, Entry]]
@@ -50,12 +50,13 @@ class Given:
 
 async def read_sources(bootstrap: str, contract: Contract, compiled: Compiled) -> Given:
     """Read both topics and the intake log."""
-    topics = [await _topic(bootstrap, side, name) for side, name in _sides(contract)]
+    homes = legacy_home(contract, bootstrap), bootstrap
+    topics = [await _topic(homes[side], side, name) for side, name in _sides(contract)]
     given, cut = Given(), set[tuple[int, int]]()
     while not await _read_intake(bootstrap, contract, topics, given, cut):
         given = Given()  # a partition was cut, so all that it gave can only come from intake
     for topic in topics:
-        async for records in read_topic(bootstrap, topic.name):
+        async for records in read_topic(homes[topic.side], topic.name):
             source = Source(topic.side, topic.name, topic.id, records[0].partition)
             if (topic.side, source.partition) not in cut:
                 given.of(topic.side).extend((source, entry) for entry in _entries(given, compiled, source, records))

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +27,7 @@ from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, 
 from cutover_app.runtime.worker import Standing, WorkerState
 
 if TYPE_CHECKING:
+    from cutover_app.kafka.mirror import MirrorSampler
     from cutover_app.runtime.forwarding import Forwarder
     from cutover_app.runtime.judging import Judging
 
@@ -91,6 +92,8 @@ class CutoverApp(faust.App):
     judging: "Judging"
     legacy: "Forwarder"
     rebuilt: "Forwarder"
+    #: How complete the copy of the legacy topic is; None where the legacy topic is no copy, or a trusted one.
+    mirror: "MirrorSampler | None" = None
     #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
     prepare: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
     #: Makes the web server; None leaves Faust's own.
@@ -144,6 +147,14 @@ class CutoverApp(faust.App):
     def tenure(self) -> int | None:
         """Generation of the assignment that is held; None between two."""
         return self._tenure
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions this worker believes that topics have."""
+        return await self.chunk_consumer.partition_counts(topics)
+
+    async def rejoin(self) -> None:
+        """Have the partitions handed out anew, by what topics there are now."""
+        await self.chunk_consumer.rejoin()
 
     def doubt(self, why: str) -> None:
         """A source topic is not what this worker believes: nothing of it is forwarded until it is taken over anew."""

@@ -25,7 +25,7 @@ from cutover_app.contract.compile import Compiled
 from cutover_app.core.forwarding import frames, lay_out
 from cutover_app.core.frames import LEGACY, Barrier, Edge, Entry, Passed, Source, Vouch, encode_frame
 from cutover_app.core.sampling import Sampling
-from cutover_app.core.standing import FAR_PAST, Standing, lost, note_of
+from cutover_app.core.standing import FAR_PAST, Standing, lost, note_of, with_edges
 from cutover_app.kafka.cluster import RETRY_SECONDS
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.samplers import Identity, Sample
@@ -84,6 +84,7 @@ class Forwarder:
         self._partitions = partitions
         self._sent = [0] * partitions
         self._passed: list[Passed] = []
+        alignment.join(side, stage.hold)
         self._standings: dict[int, Standing] = {}
         self._edges: list[Edge] = []
         """To be told by the next barrier."""
@@ -111,7 +112,7 @@ class Forwarder:
         if chunk.after < chunk.start:
             await self._tell_lost(chunk)
         self._stamp(chunk)
-        self.stage.hold(self._alignment.moved(chunk))
+        self._alignment.moved(self._side, chunk)
         entries, filtered = self._read(chunk.records)
         source = self.source(chunk.tp.partition)
         laid = lay_out(entries, self._partitions)
@@ -153,6 +154,7 @@ class Forwarder:
                 sent=self._sent[partition],
                 passed=self._passed,
                 edges=self._edges,
+                proven=sampling.proven,
             )
             built[partition] = encode_frame(barrier)
         self._sent = [0] * self._partitions
@@ -178,6 +180,21 @@ class Forwarder:
         self._edges.append(edge)
         # Should the heart take the edge into a barrier of its own first: this one is acknowledged after that one.
         await self.stage.sender.send_barriers(self.barriers)
+
+    def never_copied(self, partition: int, start: int, end: int, next_ms: int) -> None:
+        """Have it told that offsets [start, end) of the legacy cluster were deleted before they were copied.
+
+        They have no place in the copy: the edge is an empty range of it. `next_ms` is a time up to which they may have
+        been written. The edge stays with the partition's standing, for whoever takes that over.
+        """
+        standing = self._standings.get(partition)
+        if standing is None:
+            return
+        at, last_ms = standing.position, self._last_ms.get(partition, standing.last_ms)
+        reason = f"offsets {start} to {end} were deleted on the legacy cluster before they were copied"
+        edge = Edge(standing.source, at, at, last_ms, max(last_ms, next_ms), reason)
+        self._standings[partition] = with_edges(standing, edge)
+        self._edges.append(edge)
 
     def _stamp(self, chunk: Chunk) -> None:
         if chunk.records:
@@ -255,7 +272,7 @@ class Forwarder:
 
     async def revoked(self) -> None:
         """Wait until everything taken is in intake."""
-        self._alignment.clear()
+        self._alignment.clear(self._side)
         await self.stage.revoked()
 
 
