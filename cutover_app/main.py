@@ -5,6 +5,7 @@ line per problem and exit code 2, whatever command it was going to be.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from agents.judge import judge
@@ -14,21 +15,23 @@ from cutover_app import commands  # noqa: F401 - registers them with Faust's com
 from cutover_app.contract.compile import Compiled, compile_contract
 from cutover_app.contract.errors import ContractError
 from cutover_app.contract.load import load_contract
-from cutover_app.contract.models import Contract
+from cutover_app.contract.models import Contract, Mirror
 from cutover_app.contract.terms import judge_terms
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.admin import resolve_start
 from cutover_app.kafka.cluster import Cluster
-from cutover_app.kafka.clusters import work_broker
+from cutover_app.kafka.clusters import is_direct, legacy_broker, work_broker
+from cutover_app.kafka.mirror import mirror_sampler
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
-from cutover_app.runtime.barriers import Barriers
+from cutover_app.runtime.barriers import Barriers, Sampler, TopicSampler
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.datadir import datadir_of
+from cutover_app.runtime.direct import DirectReader
 from cutover_app.runtime.forwarding import Forwarder, reader_of
 from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
@@ -49,20 +52,33 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         tables=app.batch_tables,
         checkpointer=app.checkpointer,
         judge=app.judging,
-        stages={contract.legacy.topic: app.legacy, contract.rebuilt.topic: app.rebuilt},
+        stages=({} if is_direct(contract) else {contract.legacy.topic: app.legacy})
+        | {contract.rebuilt.topic: app.rebuilt},
     )
     app.prepare = lambda: _prepare(contract, broker)
-    check_wiring(app, agents=AGENTS, tables=[name for name, _ in TABLES])
+    check_wiring(app, agents=agents_of(contract), tables=[name for name, _ in TABLES])
     return app
+
+
+def agents_of(contract: Contract) -> Sequence[str]:
+    """Return the agents that a worker of the contract has; a `DirectReader` takes the place of the first."""
+    return AGENTS[1:] if is_direct(contract) else AGENTS
 
 
 async def _prepare(contract: Contract, broker: Broker) -> dict[str, str]:
     """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name."""
     ids = await verify_topics(contract, broker)
-    async with Cluster(broker) as cluster:
-        for topic in (contract.legacy.topic, contract.rebuilt.topic):
+    places = ((_legacy_source(contract), contract.legacy.topic), (broker, contract.rebuilt.topic))
+    for where, topic in places:
+        async with Cluster(where) as cluster:
             await resolve_start(cluster, app_id_of(contract), topic)
     return ids
+
+
+def _legacy_source(contract: Contract) -> Broker:
+    """Return the cluster on which the legacy topic is read."""
+    direct = legacy_broker(contract) if is_direct(contract) else None
+    return direct or work_broker(contract)
 
 
 def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:
@@ -83,16 +99,33 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
 
 def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> None:
     alignment = Alignment()
-    app.legacy = _forwarder(app, contract, compiled, alignment, LEGACY)
+    direct = _direct_reader(contract) if is_direct(contract) else None
+    app.legacy = _forwarder(app, contract, compiled, alignment, LEGACY, reader=direct)
     app.rebuilt = _forwarder(app, contract, compiled, alignment, REBUILT)
-    app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
+    if direct is None:
+        app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
+    else:
+        direct.forwarder = app.legacy
+        app.beside(direct)
     app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
 
 
-def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignment: Alignment, side: int) -> Forwarder:
+def _direct_reader(contract: Contract) -> DirectReader:
+    return DirectReader(_legacy_source(contract), topic=contract.legacy.topic, group=app_id_of(contract))
+
+
+def _forwarder(
+    app: CutoverApp,
+    contract: Contract,
+    compiled: Compiled,
+    alignment: Alignment,
+    side: int,
+    *,
+    reader: DirectReader | None = None,
+) -> Forwarder:
     broker = work_broker(contract)
     topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
-    stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling())
+    stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling(), reader=reader)
     forwarder = Forwarder(
         stage,
         reader_of(compiled, side),
@@ -102,7 +135,13 @@ def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignmen
         partitions=contract.intake.partitions,
     )
     interval = contract.timing.barrier / 1000
-    app.beside(Barriers(stage, EndSampler(broker), interval=interval, build=forwarder.barriers))
+    sampler: Sampler
+    if side == LEGACY and isinstance(contract.legacy.mirror, Mirror):
+        sampler = app.mirror = mirror_sampler(contract, forwarder.sampling, lambda: stage.partitions)
+    else:
+        where = _legacy_source(contract) if side == LEGACY else broker
+        sampler = TopicSampler(forwarder.sampling, EndSampler(where), topic)
+    app.beside(Barriers(stage, sampler, interval=interval, build=forwarder.barriers))
     return forwarder
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from cutover_app.commands.elsewhere import home_of_legacy
 from cutover_app.commands.fold import VerdictFold
 from cutover_app.commands.summary import Evidence
 from cutover_app.contract.models import Contract
@@ -78,12 +79,17 @@ async def gather(contract: Contract, rules: str = "") -> Evidence:
     """
     broker = broker_of(contract)
     reader = _Reader(contract)
-    sources = (contract.legacy.topic, contract.rebuilt.topic)
     intake = intake_of(contract)
     async with Cluster(broker) as cluster:
-        topics = await cluster.topics([*reader.topics, *sources, intake])
+        topics = await cluster.topics([*reader.topics, contract.rebuilt.topic, intake])
         await read_topics(broker, [topics[name] for name in reader.topics if name in topics], reader.take)
-        unread = [await _unread(cluster, contract, topics.get(name)) for name in sources]
+        unread = [None, await _unread(cluster, contract, topics.get(contract.rebuilt.topic))]
+        absent = [] if contract.rebuilt.topic in topics else [contract.rebuilt.topic]
+        async with home_of_legacy(contract, cluster) as home:
+            legacy = (await home.topics([contract.legacy.topic])).get(contract.legacy.topic)
+            unread[LEGACY] = await _unread(home, contract, legacy)
+        if legacy is None:
+            absent.insert(0, contract.legacy.topic)
         unjudged = await _unjudged(cluster, topics.get(intake), reader.books)
     return Evidence(
         contract=contract.contract,
@@ -94,7 +100,7 @@ async def gather(contract: Contract, rules: str = "") -> Evidence:
         verdicts=reader.verdicts,
         unread=(unread[LEGACY], unread[REBUILT]),
         unjudged=unjudged,
-        doubts=_doubts(contract, rules, reader, [name for name in sources if name not in topics]),
+        doubts=_doubts(contract, rules, reader, absent),
     )
 
 

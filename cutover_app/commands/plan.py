@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cutover_app.commands.base import CutoverCommand
 from cutover_app.commands.contracts import contract_option
+from cutover_app.commands.elsewhere import look_elsewhere
 from cutover_app.commands.evidence import broker_of
 from cutover_app.commands.output import FINE, JSON, PROBLEMS, console, output_option, plain, table, write_json
 from cutover_app.commands.planning import CREATED, RunPlan, TopicLine, plan_run, specs_of
@@ -49,7 +50,9 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
         async with Cluster(broker_of(contract)) as cluster:
             found = await admin.look(cluster, specs)
             datadir = str(datadir_of(contract))
-            made = plan_run(contract, rules, found, today=datetime.now(UTC).date(), datadir=datadir)
+            today = datetime.now(UTC).date()
+            elsewhere = await look_elsewhere(contract)
+            made = plan_run(contract, rules, found, today=today, datadir=datadir, elsewhere=elsewhere)
             if options["apply"] and not made.problems:
                 await admin.apply(cluster, admin.plan(specs, found))
                 made = _created(made)

@@ -10,10 +10,11 @@ from datetime import date
 
 from cutover_app.contract.models import Contract
 from cutover_app.contract.units import show_duration
-from cutover_app.core.frames import SIDES
+from cutover_app.core.frames import LEGACY, SIDES
 from cutover_app.core.rows import TABLES
 from cutover_app.kafka.admin import MESSAGE_BYTES_MAX, TopicSpec, TopicState
 from cutover_app.kafka.admin import plan as plan_topics
+from cutover_app.kafka.clusters import is_direct
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of, internal_specs, source_specs
 
 EXISTS = "exists"
@@ -64,20 +65,42 @@ class RunPlan:
     notice: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """What `plan` finds out about the legacy cluster, where that is another one."""
+
+    legacy: TopicState | None = None
+    """The legacy topic, where it is read there."""
+    problems: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
 def specs_of(contract: Contract) -> list[TopicSpec]:
-    """Return every topic that a run needs."""
+    """Return every topic that a run needs on the work cluster."""
     return [*source_specs(contract), *internal_specs(contract)]
 
 
-def plan_run(contract: Contract, rules: str, found: Mapping[str, TopicState], *, today: date, datadir: str) -> RunPlan:
-    """Return the plan of a contract's run."""
+def plan_run(
+    contract: Contract,
+    rules: str,
+    found: Mapping[str, TopicState],
+    *,
+    today: date,
+    datadir: str,
+    elsewhere: Elsewhere | None = None,
+) -> RunPlan:
+    """Return the plan of a contract's run; `elsewhere` is what there is on the legacy cluster, if that can be asked."""
     specs = specs_of(contract)
     todo = plan_topics(specs, found)
     sources = [found[spec.name] for spec in source_specs(contract) if spec.name in found]
-    problems = [*todo.problems]
+    elsewhere = elsewhere or Elsewhere()
+    if is_direct(contract):
+        sources = [*([elsewhere.legacy] if elsewhere.legacy else []), *sources]
+    problems = [*elsewhere.problems, *todo.problems]
     warnings = [line for state in sources for line in _about_source(contract, state)]
     problems += [line for state in sources for line in _too_short(contract, state)]
     warnings += _about_timestamps(sources)
+    warnings += elsewhere.warnings
     warnings += _past_ignores(contract, today)
     if contract.limits.record > MESSAGE_BYTES_MAX - _OVERHEAD_BYTES:
         most = (MESSAGE_BYTES_MAX - _OVERHEAD_BYTES) >> 20
@@ -91,12 +114,23 @@ def plan_run(contract: Contract, rules: str, found: Mapping[str, TopicState], *,
         match_key=list(contract.match.key),
         grace_ms=contract.timing.grace,
         remember_ms=contract.timing.remember,
-        topics=[_line(spec, role, found.get(spec.name)) for spec, role in zip(specs, _roles(contract), strict=True)],
+        topics=[*_legacy_line(contract, elsewhere), *_lines(contract, specs, found)],
         create=[spec.name for spec in todo.create],
         problems=problems,
         warnings=warnings,
         notice=NOTICE.format(datadir=datadir),
     )
+
+
+def _legacy_line(contract: Contract, elsewhere: Elsewhere) -> list[TopicLine]:
+    if not is_direct(contract):
+        return []
+    return [_line(TopicSpec(contract.legacy.topic, ours=False), SIDES[LEGACY], elsewhere.legacy)]
+
+
+def _lines(contract: Contract, specs: Sequence[TopicSpec], found: Mapping[str, TopicState]) -> list[TopicLine]:
+    roles = _roles(contract)[1 if is_direct(contract) else 0 :]
+    return [_line(spec, role, found.get(spec.name)) for spec, role in zip(specs, roles, strict=True)]
 
 
 def _roles(contract: Contract) -> list[str]:

@@ -12,6 +12,7 @@ from faust.cli.base import option
 
 from cutover_app.commands.base import CutoverCommand
 from cutover_app.commands.contracts import contract_option
+from cutover_app.commands.elsewhere import home_of_legacy
 from cutover_app.commands.evidence import broker_of
 from cutover_app.commands.output import FAILED, FINE, fail
 from cutover_app.contract.load import load_contract
@@ -29,8 +30,9 @@ from cutover_app.runtime.datadir import datadir_of
 class reset(CutoverCommand):  # noqa: N801 - the name of the command
     """Delete what the run created, after asking.
 
-    Its intake topic, the changelogs of its tables, its consumer group with all positions, and its state on this
-    machine; with --verdicts also its verdicts. The source topics are never touched. Refused while a worker runs.
+    Its intake topic, the changelogs of its tables, its consumer group with all positions (on the legacy cluster too,
+    where it reads there), and its state on this machine; with --verdicts also its verdicts. The source topics are never
+    touched. Refused while a worker runs.
 
     Without --verdicts, name another `run` in the contract before starting again: verdicts of a run that is repeated
     under the same name would stand beside the old ones.
@@ -51,6 +53,7 @@ class reset(CutoverCommand):  # noqa: N801 - the name of the command
         async with Cluster(broker) as cluster:
             await _refuse_while_running(cluster, contract)
             found = await _find(cluster, broker, contract, verdicts=options["verdicts"])
+            found.has_legacy_group = await _has_legacy_group(cluster, contract)
             if found.is_empty():
                 self.say(f"nothing is left of run {contract.run} of contract {contract.contract}")
                 return FINE
@@ -59,6 +62,9 @@ class reset(CutoverCommand):  # noqa: N801 - the name of the command
             if not options["yes"] and not _confirmed():
                 fail(FAILED, "nothing was deleted")
             await _refuse_while_running(cluster, contract)
+            if found.has_legacy_group:
+                async with home_of_legacy(contract, cluster) as home:
+                    await delete_group(home, found.group)
             await _delete(cluster, broker, found)
         self.say("deleted")
         return FINE
@@ -72,17 +78,22 @@ class _Found:
     topics: list[str]
     has_group: bool
     datadir: Path | None
+    has_legacy_group: bool = False
+    """Whether there is a group of that name on the legacy cluster too."""
     verdicts: str = ""
     verdict_ids: list[tuple[int, bytes]] = field(default_factory=list)
     """Intake partition and id of each verdict, where the topic holds those of others too."""
 
     def is_empty(self) -> bool:
-        return not (self.topics or self.has_group or self.datadir or self.verdict_ids)
+        groups = self.has_group or self.has_legacy_group
+        return not (self.topics or groups or self.datadir or self.verdict_ids)
 
     def lines(self) -> list[str]:
         lines = [f"topic {name}" for name in self.topics]
         if self.has_group:
             lines.append(f"consumer group {self.group}")
+        if self.has_legacy_group:
+            lines.append(f"consumer group {self.group} on the legacy cluster")
         if self.verdict_ids:
             lines.append(f"{len(self.verdict_ids):,} verdicts in topic {self.verdicts}, which holds others too")
         if self.datadir:
@@ -96,8 +107,16 @@ def _confirmed() -> bool:
     return click.confirm("Delete all this?", default=False, err=True)
 
 
+async def _has_legacy_group(cluster: Cluster, contract: Contract) -> bool:
+    async with home_of_legacy(contract, cluster) as home:
+        return home is not cluster and bool(await home.committed(app_id_of(contract), contract.legacy.topic))
+
+
 async def _refuse_while_running(cluster: Cluster, contract: Contract) -> None:
     members = await members_of(cluster, app_id_of(contract))
+    async with home_of_legacy(contract, cluster) as home:
+        if home is not cluster:
+            members += await members_of(home, app_id_of(contract))
     if members:
         shown = ", ".join(members[:3])
         fail(FAILED, f"{len(members)} workers of this run are active ({shown}): stop them first")

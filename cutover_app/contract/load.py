@@ -173,8 +173,6 @@ def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
     """Yield the settings that this version would not honour."""
     asked: list[tuple[Place, bool]] = [
         (("security",), contract.security is not None),
-        (("legacy", "mirror"), contract.legacy.mirror is not None),
-        (("legacy", "broker"), contract.legacy.broker is not None),
         (("legacy", "security"), contract.legacy.security is not None),
         (("legacy", "format"), contract.legacy.format != "json"),
         (("rebuilt", "format"), contract.rebuilt.format != "json"),

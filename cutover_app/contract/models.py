@@ -84,6 +84,12 @@ class Legacy(Model):
     mirror: Mirror | Literal["trusted"] | None = None
     when: Condition | None = None
 
+    @model_validator(mode="after")
+    def _one_way(self) -> "Legacy":
+        if self.broker is not None and self.mirror is not None:
+            raise SettingError("expected either a mirror, or the broker on which the topic itself is read", "mirror")
+        return self
+
 
 class Rebuilt(Model):
     """The topic of the rebuilt producer."""

@@ -6,6 +6,11 @@ from cutover_app.contract.models import Contract, Mirror
 from cutover_app.kafka.settings import Broker
 
 
+def is_direct(contract: Contract) -> bool:
+    """Tell whether the legacy topic is read on the legacy cluster, and not on the work cluster."""
+    return contract.legacy.broker is not None
+
+
 def work_broker(contract: Contract, **options: Any) -> Broker:
     """Return the cluster on which the workers work and verdicts are published."""
     return Broker.parse(contract.broker, **options)

@@ -17,3 +17,7 @@ class TopicsUnfit(Exception):  # noqa: N818
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(problems))
+
+
+class MirrorUnreadable(Exception):  # noqa: N818
+    """What a mirror has copied cannot be found out."""

@@ -7,8 +7,10 @@ from typing import Final
 
 from cutover_app.contract.models import Contract
 from cutover_app.core.rows import TABLES
-from cutover_app.kafka.admin import TopicSpec, compacted_topic, intake_topic, prepare
+from cutover_app.kafka.admin import TopicSpec, TopicState, compacted_topic, intake_topic, look, prepare
 from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.clusters import is_direct, legacy_broker
+from cutover_app.kafka.errors import TopicsUnfit
 from cutover_app.kafka.settings import Broker
 
 INTAKE_RETENTION_MS: Final = 24 * 3600 * 1000
@@ -36,8 +38,20 @@ def checkpoint_id_of(contract: Contract, partition: int) -> str:
 
 
 def source_specs(contract: Contract) -> list[TopicSpec]:
-    """Return the topics that must exist: they are the producers', and never created here."""
-    return [TopicSpec(topic, ours=False) for topic in (contract.legacy.topic, contract.rebuilt.topic)]
+    """Return the topics that must exist on the work cluster: they are the producers', and never created here."""
+    legacy = [] if is_direct(contract) else [contract.legacy.topic]
+    return [TopicSpec(topic, ours=False) for topic in (*legacy, contract.rebuilt.topic)]
+
+
+async def look_at_legacy(contract: Contract, broker: Broker) -> TopicState | None:
+    """Return the legacy topic as it is on its own cluster, where it is read there; None if it does not exist."""
+    async with Cluster(broker) as cluster:
+        return (await look(cluster, [TopicSpec(contract.legacy.topic, ours=False)])).get(contract.legacy.topic)
+
+
+def absent_from(broker: Broker, topic: str) -> str:
+    """Say that a topic is not there."""
+    return f"topic {topic} does not exist on the legacy cluster ({', '.join(broker.servers)})"
 
 
 def changelog_specs(contract: Contract) -> list[TopicSpec]:
@@ -78,5 +92,8 @@ async def verify_topics(contract: Contract, broker: Broker) -> dict[str, str]:
 
     Raises `TopicsUnfit` where anything is not as it must be.
     """
+    legacy = legacy_broker(contract) if is_direct(contract) else None
+    if legacy is not None and await look_at_legacy(contract, legacy) is None:
+        raise TopicsUnfit([absent_from(legacy, contract.legacy.topic)])
     async with Cluster(broker) as cluster:
         return await prepare(cluster, [*source_specs(contract), *internal_specs(contract)])

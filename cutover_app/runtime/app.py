@@ -25,6 +25,7 @@ from cutover_app.runtime.table import BatchTable
 from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkTransport
 
 if TYPE_CHECKING:
+    from cutover_app.kafka.mirror import MirrorSampler
     from cutover_app.runtime.forwarding import Forwarder
     from cutover_app.runtime.judging import Judging
 
@@ -80,6 +81,8 @@ class CutoverApp(faust.App):
     judging: "Judging"
     legacy: "Forwarder"
     rebuilt: "Forwarder"
+    #: How complete the copy of the legacy topic is; None where the legacy topic is no copy, or a trusted one.
+    mirror: "MirrorSampler | None" = None
     #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
     prepare: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
 

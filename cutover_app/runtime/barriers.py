@@ -2,16 +2,18 @@
 
 Each interval: one barrier to every intake partition; when all have acknowledged it, the cluster is
 asked, afresh and on a connection of its own, for the partition count and the end offsets (high
-watermarks) of the source topic. Only that order makes a sample proof of anything.
+watermarks) of the source topic. Only that order makes a sample proof of anything. Where the topic
+is a copy, asking takes longer than a beat and is somebody else's work (`kafka/mirror.py`).
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.runtime.fatal import die
@@ -20,20 +22,53 @@ from cutover_app.runtime.stage import SourceStage
 log = logging.getLogger(__name__)
 
 
+class Sampler(Protocol):
+    """Samples where a source topic ends, after a barrier, and tells the side's `Sampling`."""
+
+    async def after(self, barrier: Sequence[int]) -> None:
+        """All intake partitions have acknowledged this barrier; must not hold the next one up."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+class TopicSampler:
+    """Asks the cluster at once: the topic itself is what the producer writes to."""
+
+    def __init__(self, sampling: Sampling, ends: EndSampler, topic: str) -> None:
+        self._sampling = sampling
+        self._ends = ends
+        self._topic = topic
+
+    async def after(self, barrier: Sequence[int]) -> None:
+        """One sample."""
+        try:
+            sample = await self._ends.sample(self._topic)
+        except (KafkaError, KafkaUnavailable, TimeoutError) as error:
+            # No sample proves nothing: what could be closed by it waits for the next one.
+            log.warning("no end offsets of %s: %r", self._topic, error)
+            return
+        self._sampling.sampled(sample.ends, sample.partitions, barrier)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._ends.close()
+
+
 class Barriers(Service):
     """Beats for one side, as long as this worker reads any of its partitions."""
 
     def __init__(
         self,
         stage: SourceStage,
-        ends: EndSampler,
+        sampler: Sampler,
         *,
         interval: float,
         build: Callable[[], Mapping[int, bytes]],
         **kwargs: Any,
     ) -> None:
         self.stage = stage
-        self.ends = ends
+        self.sampler = sampler
         self.interval = interval
         self.build = build
         super().__init__(**kwargs)
@@ -51,15 +86,9 @@ class Barriers(Service):
         """One barrier, then one sample."""
         offsets = await self.stage.sender.send_barriers(self.build)
         self.stage.sampling.barrier_acked(offsets)
-        try:
-            sample = await self.ends.sample(self.stage.topic)
-        except (KafkaError, KafkaUnavailable, TimeoutError) as error:
-            # No sample proves nothing: what could be closed by it waits for the next one.
-            log.warning("no end offsets of %s: %r", self.stage.topic, error)
-            return
-        self.stage.sampling.sampled(sample.ends, sample.partitions)
+        await self.sampler.after(offsets)
 
     async def on_stop(self) -> None:
         """Disconnect."""
-        await self.ends.close()
+        await self.sampler.close()
         await self.stage.sender.stop()

@@ -51,6 +51,7 @@ class Forwarder:
         self._partitions = partitions
         self._sent = [0] * partitions
         self._passed: list[Passed] = []
+        alignment.join(side, stage.hold)
 
     @property
     def sampling(self) -> Sampling:
@@ -65,7 +66,7 @@ class Forwarder:
 
     async def take(self, chunk: Chunk) -> None:
         """Forward a run of source records; returns when it is on its way, not when it has arrived."""
-        self.stage.hold(self._alignment.moved(chunk))
+        self._alignment.moved(self._side, chunk)
         entries, filtered = self._read(chunk.records)
         source = self.source(chunk.tp.partition)
         laid = lay_out(entries, self._partitions)
@@ -107,6 +108,7 @@ class Forwarder:
                 sent=self._sent[partition],
                 passed=self._passed,
                 edges=[],
+                proven=sampling.proven,
             )
             built[partition] = encode_frame(barrier)
         self._sent = [0] * self._partitions
@@ -121,7 +123,7 @@ class Forwarder:
 
     async def revoked(self) -> None:
         """Wait until everything taken is in intake."""
-        self._alignment.clear()
+        self._alignment.clear(self._side)
         await self.stage.revoked()
 
 

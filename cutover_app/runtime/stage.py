@@ -26,6 +26,16 @@ class Sampling(Protocol):
         """What the cluster said after that."""
 
 
+class Reader(Protocol):
+    """Whoever reads the source topic: the app's consumer, or one on another cluster (`direct.py`)."""
+
+    def set_committable(self, tp: TP, offset: int) -> None:
+        """All of `tp` below `offset` is in intake."""
+
+    def hold(self, topic: str, tps: Iterable[TP]) -> None:
+        """Fetch exactly these partitions of a topic no more, until the next call."""
+
+
 class SourceStage:
     """Keeps sender, sampling and committable offsets in step with what is assigned."""
 
@@ -38,19 +48,27 @@ class SourceStage:
         intake: str,
         sampling: Sampling,
         on_assigned: Callable[[Mapping[int, int]], None] = lambda _positions: None,
+        reader: Reader | None = None,
     ) -> None:
+        """Without a `reader` the topic is read by the app's own consumer."""
         self.topic = topic
         self.sampling = sampling
         self.sender = IntakeSender(broker, name=f"{app.conf.id}-{topic}", topic=intake, on_acked=self._acked)
         self.partitions: frozenset[int] = frozenset()
         self._app = app
+        self._other_reader = reader
         self._on_assigned = on_assigned
+
+    @property
+    def reader(self) -> Reader:
+        """Whoever reads the topic."""
+        return self._other_reader or self._app.chunk_consumer
 
     async def assigned(self, positions: Mapping[TP, int]) -> None:
         """Begin; the positions are committable as they are, so that they are resolved only once."""
         await self.sender.start()
         for tp, position in positions.items():
-            self._app.chunk_consumer.set_committable(tp, position)
+            self.reader.set_committable(tp, position)
         starts = {tp.partition: position for tp, position in positions.items()}
         self.sampling.assign(starts)
         self._on_assigned(starts)
@@ -58,7 +76,7 @@ class SourceStage:
 
     def hold(self, tps: Iterable[TP]) -> None:
         """Fetch exactly these partitions no more, until the next call."""
-        self._app.chunk_consumer.hold(tps)
+        self.reader.hold(self.topic, tps)
 
     async def revoked(self) -> None:
         """No barrier speaks for a partition that is about to be someone else's."""
@@ -71,5 +89,5 @@ class SourceStage:
         await self.sender.send(*args, **kwargs)
 
     def _acked(self, source: TP, end: int) -> None:
-        self._app.chunk_consumer.set_committable(source, end)
+        self.reader.set_committable(source, end)
         self.sampling.progress(source.partition, end)

@@ -61,27 +61,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature of the base class
         max_records: int | None = None,
     ) -> dict[TP, list[Chunk]]:
-        """Take chunks off aiokafka's buffers; what `Fetcher.fetched_records` does for records."""
         if not self.consumer.flow_active:
             return {}
-        fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        if fetcher._subscriptions.reassignment_in_progress:
-            await asyncio.sleep(POLL_SECONDS)
-            return {}
-        limit = max_records or CHUNK_RECORDS_MAX
-        with fetcher._subscriptions.fetch_context():
-            found = take_chunks(fetcher, active_partitions, limit)
-            if not found and timeout:
-                waiter = fetcher._create_fetch_waiter()
-                await asyncio.wait([waiter], timeout=timeout)
-                if not waiter.done():
-                    waiter.cancel()
-                    return {}
-                waiter.result()  # raises what broke the group or the fetcher
-                found = take_chunks(fetcher, active_partitions, limit)
-        return found
+        return await fetch_chunks(consumer, active_partitions, timeout or 0.0, max_records or CHUNK_RECORDS_MAX)
 
     async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
         """The group's committed positions, asked of the broker."""
@@ -98,6 +80,32 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def _stop_fetching(self, tps: list[TP]) -> None:  # runs in the thread
         self._ensure_consumer().pause(*(driver.ensure_aiokafka_TP(tp) for tp in tps))
+
+
+async def fetch_chunks(
+    consumer: Any,
+    wanted: set[TP],
+    timeout: float,  # noqa: ASYNC109 - aiokafka's word for how long it may wait
+    limit: int = CHUNK_RECORDS_MAX,
+) -> dict[TP, list[Chunk]]:
+    """Take chunks off aiokafka's buffers; what `Fetcher.fetched_records` does for records."""
+    fetcher = consumer._fetcher
+    if consumer._closed or fetcher._closed:
+        raise ConsumerStoppedError
+    if fetcher._subscriptions.reassignment_in_progress:
+        await asyncio.sleep(POLL_SECONDS)
+        return {}
+    with fetcher._subscriptions.fetch_context():
+        found = take_chunks(fetcher, wanted, limit)
+        if not found and timeout:
+            waiter = fetcher._create_fetch_waiter()
+            await asyncio.wait([waiter], timeout=timeout)
+            if not waiter.done():
+                waiter.cancel()
+                return {}
+            waiter.result()  # raises what broke the group or the fetcher
+            found = take_chunks(fetcher, wanted, limit)
+    return found
 
 
 def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chunk]]:
@@ -120,6 +128,15 @@ def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chun
         if chunk is not None:
             found[chunk.tp] = [chunk]
     return found
+
+
+def check_continuity(chunk: Chunk, expected: int | None) -> None:
+    """Raise `FatalError` for a chunk that does not begin where the one before it ended."""
+    if expected is not None and chunk.start != expected:
+        why = "were deleted before they were read" if chunk.start > expected else "start again: a new topic?"
+        raise FatalError(
+            f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, got {chunk.start}: records {why}"
+        )
 
 
 def _unchanged(_tp: Any, record: Any) -> Any:
@@ -163,7 +180,7 @@ class ChunkConsumer(driver.Consumer):
         self._expected: dict[TP, int] = {}
         self._waiting: Counter[str] = Counter()
         self._idle: dict[str, asyncio.Event] = {}
-        self._held: set[TP] = set()
+        self._held: dict[str, frozenset[TP]] = {}
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
@@ -187,11 +204,12 @@ class ChunkConsumer(driver.Consumer):
     def _may_fetch(self, tp: TP) -> bool:
         if self._is_changelog_tp(tp):
             return True
-        return self._streams_open and tp not in self._held and self._waiting[tp.topic] < TOPIC_BYTES_MAX
+        held = tp in self._held.get(tp.topic, ())
+        return self._streams_open and not held and self._waiting[tp.topic] < TOPIC_BYTES_MAX
 
-    def hold(self, tps: Iterable[TP]) -> None:
-        """Fetch exactly these partitions no more, until the next call (stock pausing drops data)."""
-        self._held = set(tps)
+    def hold(self, topic: str, tps: Iterable[TP]) -> None:
+        """Fetch exactly these partitions of a topic no more, until the next call (stock pausing drops data)."""
+        self._held[topic] = frozenset(tps)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         chunk: Chunk = record
@@ -234,12 +252,7 @@ class ChunkConsumer(driver.Consumer):
             idle.set()
 
     def _check_continuity(self, chunk: Chunk) -> None:
-        expected = self._expected.get(chunk.tp)
-        if expected is not None and chunk.start != expected:
-            why = "were deleted before they were read" if chunk.start > expected else "start again: a new topic?"
-            raise FatalError(
-                f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, got {chunk.start}: records {why}"
-            )
+        check_continuity(chunk, self._expected.get(chunk.tp))
         self._expected[chunk.tp] = chunk.end
 
     # -- positions

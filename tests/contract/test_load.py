@@ -9,7 +9,7 @@ import yaml
 
 from cutover_app.contract.errors import ContractError
 from cutover_app.contract.load import load_contract, parse_contract
-from cutover_app.contract.models import Contract
+from cutover_app.contract.models import Contract, Mirror
 from cutover_app.contract.schema import FILE, schema_text
 from cutover_app.contract.yaml_file import read_yaml
 from tests.contract.helpers import HEAD, MATCH, contract
@@ -181,9 +181,6 @@ def test_settings_of_later_work_are_refused(rest: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ("{topic: shop.orders}", '{topic: t, mirror: {broker: "kafka://l:9092"}}', "legacy.mirror"),
-        ("{topic: shop.orders}", "{topic: t, mirror: trusted}", "legacy.mirror"),
-        ("{topic: shop.orders}", '{topic: t, broker: "kafka://b"}', "legacy.broker"),
         ("{topic: orders.v2}", "{topic: t, format: avro}", "rebuilt.format"),
         ("{key: [id]}", "{key: [id], kafka_key: true}", "match.kafka_key"),
         ("{id: ordId}", "{id: ordId, p: {from: t, sealed: any}}", "rebuild.p.sealed"),
@@ -307,3 +304,20 @@ def test_the_model_is_immutable() -> None:
     assert isinstance(made, Contract)
     with pytest.raises(ValueError, match="frozen"):
         made.run = "r2"  # type: ignore[misc]
+
+
+def test_the_legacy_topic_has_one_way_to_here() -> None:
+    """Mirrored or read directly: with both, nobody would know which records are meant."""
+    both = 'legacy: {topic: t, broker: "kafka://b", mirror: trusted}'
+    said = problem((HEAD + MATCH + REBUILD).replace("legacy: {topic: shop.orders}", both))
+
+    assert "legacy.mirror: expected either a mirror, or the broker" in said
+
+
+def test_a_mirror_has_defaults() -> None:
+    """Its topic has the name of the copy, its positions are looked for, and it copies what was aborted."""
+    text = (HEAD + MATCH + REBUILD).replace("{topic: shop.orders}", '{topic: t, mirror: {broker: "kafka://l:9092"}}')
+    mirror = parse_contract(text, "cutover.yaml", {}).legacy.mirror
+
+    assert isinstance(mirror, Mirror)
+    assert (mirror.topic, mirror.offsets, mirror.isolation) == (None, None, "read_uncommitted")

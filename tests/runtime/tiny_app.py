@@ -21,7 +21,7 @@ from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import CutoverApp, settings
-from cutover_app.runtime.barriers import Barriers
+from cutover_app.runtime.barriers import Barriers, TopicSampler
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
@@ -144,7 +144,7 @@ def wire_source(name: str) -> SourceStage:
         vouches = [[number, list(at)] for number, at in stage.sampling.vouches()]
         return {to: encode(["barrier", name, vouches]) for to in range(PARTITIONS)}
 
-    app.beside(Barriers(stage, EndSampler(broker), interval=0.5, build=build))
+    app.beside(Barriers(stage, TopicSampler(stage.sampling, EndSampler(broker), topic_name), interval=0.5, build=build))
     return stage
 
 

@@ -1,0 +1,71 @@
+"""What commands ask the legacy cluster, where the legacy topic is read there or is a copy of one that lives there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from cutover_app.commands.planning import Elsewhere
+from cutover_app.contract.models import Contract, Mirror
+from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.clusters import is_direct, legacy_broker
+from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
+from cutover_app.kafka.headers import header_damage
+from cutover_app.kafka.mirror import legacy_topic, line_of, mirror_offsets
+from cutover_app.kafka.topics import absent_from, look_at_legacy
+
+REQUEST_SECONDS: Final = 10.0
+FAILURES: Final = (KafkaError, KafkaUnavailable, TimeoutError, OSError)
+
+
+@asynccontextmanager
+async def home_of_legacy(contract: Contract, work: Cluster) -> AsyncIterator[Cluster]:
+    """Connect to the cluster on which the legacy topic is read: `work`, or one of its own.
+
+    Raises `KafkaUnavailable` where nobody answers there.
+    """
+    broker = legacy_broker(contract, request_timeout=REQUEST_SECONDS) if is_direct(contract) else None
+    if broker is None:
+        yield work
+        return
+    async with Cluster(broker, client_id="cutover-legacy") as cluster:
+        yield cluster
+
+
+async def look_elsewhere(contract: Contract) -> Elsewhere:
+    """Return what `plan` has to know about the legacy cluster."""
+    legacy = contract.legacy
+    broker = legacy_broker(contract, request_timeout=REQUEST_SECONDS)
+    if broker is None:
+        return Elsewhere()
+    if is_direct(contract):
+        try:
+            state = await look_at_legacy(contract, broker)
+        except FAILURES as error:
+            return Elsewhere(problems=[f"the legacy cluster cannot be asked: {error}"])
+        return Elsewhere(legacy=state, problems=[] if state else [absent_from(broker, legacy.topic)])
+    assert isinstance(legacy.mirror, Mirror)
+    return Elsewhere(warnings=[*await _about_proof(contract), *await _about_headers(contract)])
+
+
+async def _about_proof(contract: Contract) -> list[str]:
+    """Say what would keep the workers from proving that the copy is complete."""
+    offsets, legacy = mirror_offsets(contract), legacy_topic(contract)
+    try:
+        await offsets.read()
+        await legacy.log()
+    except (*FAILURES, MirrorUnreadable) as error:
+        return [f"the mirror cannot be proven: {line_of(error)}"]
+    finally:
+        await offsets.close()
+        await legacy.close()
+    return []
+
+
+async def _about_headers(contract: Contract) -> list[str]:
+    try:
+        damage = await header_damage(contract)
+    except FAILURES:
+        return []  # said above, or of no importance
+    return [damage] if damage else []

@@ -1,0 +1,284 @@
+"""Samples a copy only when it is proven complete: the I/O of R1.5, beside the heartbeat and never in its way.
+
+`after` takes note of a barrier and returns. A task of its own reads how far the mirror is, asks the legacy cluster
+where its topic ends, looks behind a position that stands still, and asks the copy for its ends when `mirror/proof.py`
+says for which barrier. Barriers that pass meanwhile are passed over: the newest is the next.
+
+Where the legacy cluster or the mirror's positions cannot be read, and for longer than `UNREADABLE_SECONDS`, the copy
+alone is sampled and what is vouched for is no longer *proven*. A mirror that merely stalls is waited for.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from cutover_app.contract.models import Contract, Mirror
+from cutover_app.core.sampling import Sampling
+from cutover_app.kafka.clusters import legacy_broker, work_broker
+from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
+from cutover_app.kafka.headers import header_damage
+from cutover_app.kafka.legacy_log import LegacyTopic
+from cutover_app.kafka.mirror_offsets import MirrorOffsets
+from cutover_app.kafka.samplers import EndSampler
+from cutover_app.mirror.proof import Behind, Proof, Range
+
+UNREADABLE_SECONDS: Final = 30.0
+"""How long the mirror's state may be unknown before the copy is taken as it is, unproven."""
+STALLED_SECONDS: Final = 70.0
+"""A partition that the mirror has not brought up for this long is told about; Connect tells positions every 60 s."""
+ASK_SECONDS: Final = 10.0
+"""How long one question to a cluster may take."""
+LOOK_SECONDS: Final = 2.0
+"""How long one turn may read the legacy log behind positions that stand still."""
+RETRY_SECONDS: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+FAILURES: Final = (KafkaError, KafkaUnavailable, MirrorUnreadable, TimeoutError, OSError)
+
+
+class MirrorSampler:
+    """Tells a sender's `Sampling` where the copy ends, each time for the barrier to which that belongs."""
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        *,
+        topic: str,
+        copy: tuple[EndSampler, EndSampler],
+        legacy: LegacyTopic,
+        offsets: MirrorOffsets,
+        partitions: Callable[[], Collection[int]],
+        lost: Callable[[Range], Awaitable[None]] | None = None,
+        headers: Callable[[], Awaitable[str]] | None = None,
+        unreadable_seconds: float = UNREADABLE_SECONDS,
+        stalled_seconds: float = STALLED_SECONDS,
+    ) -> None:
+        """`copy` samples the copy `topic`, with a connection for each of the two who ask: the task, and the heartbeat.
+
+        `partitions` are those that this worker reads; `lost` is told what was deleted before it was copied;
+        `headers` says, once, what the mirror does to headers.
+        """
+        self.behind: list[Behind] = []
+        """Partitions of which the mirror has still to copy something, the worst first."""
+        self.trouble = ""
+        """Why the mirror's state is not known; empty where it is."""
+        self._sampling = sampling
+        self._topic = topic
+        self._copy, self._copy_alone = copy
+        self._legacy = legacy
+        self._offsets = offsets
+        self._partitions = partitions
+        self._lost = lost
+        self._headers = headers
+        self._beside: asyncio.Task[None] | None = None
+        self._patience = unreadable_seconds
+        self._stalled_seconds = stalled_seconds
+        self._proof = Proof()
+        self._barrier: Sequence[int] = ()
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._trouble_since: float | None = None
+        self._level: dict[int, float] = {}
+        self._said = ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether the copy is sampled only where it is proven complete; False after too long a time in trouble."""
+        return self._trouble_since is None or time.monotonic() - self._trouble_since < self._patience
+
+    @property
+    def reason(self) -> str:
+        """Why a close may wait, or is not proven, in one line; empty where all is well."""
+        return self._state()[1]
+
+    async def after(self, barrier: Sequence[int]) -> None:
+        """Take note of a barrier that all intake partitions have acknowledged."""
+        self._barrier = tuple(barrier)
+        self._due.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._prove_forever(), name="mirror-proof")
+        elif self._task.done():
+            self._task.result()  # raises what was not foreseen
+        if not self.proven:
+            await self._sample_alone()
+        self._tell()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        tasks = [task for task in (self._task, self._beside) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._task = self._beside = None
+        for each in (self._copy, self._copy_alone, self._legacy, self._offsets):
+            await each.close()
+
+    async def _prove_forever(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                await self._prove(self._barrier)
+            except FAILURES as error:
+                self._trouble_since = self._trouble_since or time.monotonic()
+                self.trouble = line_of(error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._trouble_since, self.trouble = None, ""
+
+    async def _prove(self, barrier: Sequence[int]) -> None:
+        """One look, and a sample of the copy for what it has proven."""
+        positions = await self._ask(self._offsets.read(), self._offsets)
+        legacy = await self._ask(self._legacy.log(), self._legacy)
+        proof, mine = self._proof, self._partitions()
+        proof.observe(barrier, legacy, positions)
+        await self._look(mine)
+        ready = proof.ready()
+        copy = await self._ask(self._copy.sample(self._topic), self._copy)
+        proof.asked(ready)
+        # What only the copy has is nothing that the mirror brings: there is nothing to wait for.
+        ready |= {number: tuple(barrier) for number in copy.ends if number not in legacy.ends}
+        partitions = max(copy.partitions, proof.partitions)
+        self._sampling.sampled({}, partitions, barrier)
+        for number, before in ready.items():
+            if number in copy.ends:
+                self._sampling.sampled({number: copy.ends[number]}, partitions, before)
+        for gone in proof.take_lost():
+            await self._tell_lost(gone, mine)
+        self._note_behind(ready)
+        if self._headers is not None and self._beside is None and any(copy.ends.values()):
+            self._beside = asyncio.create_task(self._compare_headers(), name="mirror-headers")
+
+    async def _ask(self, question: Awaitable[Any], whom: Any) -> Any:
+        """Ask with a deadline; whoever failed is connected to anew."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await question
+        except FAILURES:
+            await whom.close()
+            raise
+
+    async def _look(self, mine: Collection[int]) -> None:
+        """Read behind the positions that stand still, for a bounded time."""
+        began = time.monotonic()
+        for look in self._proof.looks(mine):
+            left = began + LOOK_SECONDS - time.monotonic()
+            if left <= 0:
+                return
+            clear, found = await self._ask(self._legacy.look(look, left), self._legacy)
+            self._proof.looked(look, clear, found=found)
+
+    async def _sample_alone(self) -> None:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                copy = await self._copy_alone.sample(self._topic)
+        except FAILURES as error:
+            log.warning("no end offsets of %s: %r", self._topic, error)
+            return
+        partitions = max(copy.partitions, self._proof.partitions)
+        self._sampling.sampled(copy.ends, partitions, self._barrier, proven=False)
+
+    async def _tell_lost(self, gone: Range, mine: Collection[int]) -> None:
+        if gone.partition not in mine:
+            return
+        log.warning(
+            "the legacy cluster deleted offsets %d to %d of partition %d of %s before the mirror had told that it "
+            "copied them",
+            gone.start,
+            gone.end - 1,
+            gone.partition,
+            self._topic,
+        )
+        if self._lost is not None:
+            await self._lost(gone)
+
+    async def _compare_headers(self) -> None:
+        """Once, and never in the way of a proof."""
+        assert self._headers is not None
+        try:
+            if damage := await self._headers():
+                log.warning("%s", damage)
+        except FAILURES as error:
+            log.info("the headers of the copy were not compared: %s", line_of(error))
+
+    def _note_behind(self, ready: Collection[int]) -> None:
+        self.behind = [each for each in self._proof.behind() if each.partition in self._partitions()]
+        now, late = time.monotonic(), {each.partition for each in self.behind}
+        for number in range(self._proof.partitions):
+            if number in ready or number not in late or number not in self._level:
+                self._level[number] = now
+
+    def _state(self) -> tuple[str, str]:
+        """Return what the state is called, and the line that says it."""
+        if not self.proven:
+            return "unproven", f"the mirror of {self._topic} is not proven: {self.trouble}"
+        if self.trouble:
+            return "unreadable", f"the mirror of {self._topic} cannot be read: {self.trouble}"
+        if unbelievable := self._proof.unbelievable():
+            return "unbelievable", (
+                f"the mirror's position is beyond the end of partition {unbelievable[0]} of the legacy topic, which "
+                "was made anew or cut short: waiting for the position that the mirror tells next"
+            )
+        for each in self.behind:
+            if time.monotonic() - self._level.get(each.partition, 0.0) > self._stalled_seconds:
+                return "stalled", f"the mirror is {each.records:,} records behind on partition {each.partition}"
+        return "level", ""
+
+    def _tell(self) -> None:
+        """One line when the state changes, not one per beat."""
+        state, line = self._state()
+        if state == self._said:
+            return
+        if line:
+            log.warning("%s", line)
+        else:
+            log.info("the mirror of %s keeps up", self._topic)
+        self._said = state
+
+
+def legacy_topic(contract: Contract) -> LegacyTopic:
+    """Return the topic that a contract's mirror copies."""
+    mirror, broker = contract.legacy.mirror, legacy_broker(contract, request_timeout=ASK_SECONDS)
+    assert isinstance(mirror, Mirror)
+    assert broker is not None
+    return LegacyTopic(broker, mirror.topic or contract.legacy.topic, isolation=mirror.isolation)
+
+
+def mirror_offsets(contract: Contract) -> MirrorOffsets:
+    """Return the positions of a contract's mirror."""
+    mirror, copy = contract.legacy.mirror, contract.legacy.topic
+    assert isinstance(mirror, Mirror)
+    work = work_broker(contract, request_timeout=ASK_SECONDS)
+    return MirrorOffsets(work, source=mirror.topic or copy, copy=copy, topic=mirror.offsets)
+
+
+def mirror_sampler(
+    contract: Contract,
+    sampling: Sampling,
+    partitions: Callable[[], Collection[int]],
+    lost: Callable[[Range], Awaitable[None]] | None = None,
+) -> MirrorSampler:
+    """Return the sampler of a contract whose legacy topic is a copy."""
+    work = work_broker(contract)
+    return MirrorSampler(
+        sampling,
+        topic=contract.legacy.topic,
+        copy=(EndSampler(work), EndSampler(work)),
+        legacy=legacy_topic(contract),
+        offsets=mirror_offsets(contract),
+        partitions=partitions,
+        lost=lost,
+        headers=lambda: header_damage(contract),
+    )
+
+
+def line_of(error: BaseException) -> str:
+    """Say in one line why a mirror's state is not known."""
+    name = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    text = " ".join(str(error).split())
+    return text if isinstance(error, KafkaUnavailable | MirrorUnreadable) else f"{name} {text}".strip()

@@ -1,0 +1,196 @@
+"""Reads the legacy topic where it is published, on the cluster of the legacy producer.
+
+What the agent `rebuild` is for a topic of the work cluster: chunks with positions, in order, to the same forwarder, and
+offsets committed only when intake has acknowledged everything below. The group has the run's name there too, so every
+worker takes its share, and a killed one's share moves on. Faust has one cluster per app, hence a service with a
+consumer of its own; it runs from the end of recovery on, in the worker's event loop.
+
+Any error ends the process, as everywhere: the next owner reads on where intake's acknowledgements ended.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faust.types import TP
+from mode import Service
+
+from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.app import COMMIT_SECONDS, REVOKE_SECONDS
+from cutover_app.runtime.fatal import die, die_after
+from cutover_app.runtime.forwarding import Forwarder
+from cutover_app.runtime.transport import (
+    FETCH_BYTES_MAX,
+    FETCH_PARTITION_BYTES,
+    FETCH_WAIT_MS,
+    POLL_SECONDS,
+    check_continuity,
+    fetch_chunks,
+)
+
+SESSION_MS: Final = 10_000
+HEARTBEAT_MS: Final = 2_000
+REBALANCE_MS: Final = 60_000
+METADATA_MS: Final = 30_000
+"""A partition that is added is noticed after this long."""
+
+log = logging.getLogger(__name__)
+
+
+class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is not typed
+    """One worker's share of the legacy topic."""
+
+    # Set by the composition root: the forwarder's stage needs its reader first.
+    forwarder: Forwarder
+
+    def __init__(self, broker: Broker, *, topic: str, group: str, **kwargs: Any) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._group = group
+        self._consumer: Any = None
+        self._open: set[TP] = set()
+        self._held: frozenset[TP] = frozenset()
+        self._tenure = 0
+        self._expected: dict[TP, int] = {}
+        self._committable: dict[TP, int] = {}
+        self._committed: dict[TP, int] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        super().__init__(**kwargs)
+
+    # -- `runtime.stage.Reader`
+
+    def set_committable(self, tp: TP, offset: int) -> None:
+        """All of `tp` below `offset` is in intake."""
+        self._committable[tp] = offset
+
+    def hold(self, topic: str, tps: Iterable[TP]) -> None:  # noqa: ARG002 - there is one topic
+        """Fetch exactly these partitions no more, until the next call."""
+        self._held = frozenset(tps)
+
+    # -- service
+
+    async def on_start(self) -> None:
+        """Connect and join the group."""
+        self._consumer = AIOKafkaConsumer(
+            **self._broker.client(f"{self._group}-legacy"),
+            group_id=self._group,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            # Positions are always set by us; a jump that aiokafka makes is found by the check of continuity.
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=FETCH_PARTITION_BYTES,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=REBALANCE_MS,
+            metadata_max_age_ms=METADATA_MS,
+        )
+        self._consumer.subscribe([self._topic], listener=self)
+        try:
+            await self._consumer.start()
+        except (KafkaError, OSError) as error:
+            raise KafkaUnavailable(self._broker.servers, error) from error
+
+    async def on_stop(self) -> None:
+        """Finish, commit, and leave the group."""
+        if self._consumer is not None:
+            await self._leave()
+            await self._consumer.stop()
+
+    @Service.task
+    async def _read_forever(self) -> None:
+        try:
+            while not self.should_stop:
+                await self._read()
+        except Exception as error:
+            if not self.should_stop:
+                die(error)
+
+    @Service.task
+    async def _commit_forever(self) -> None:
+        async for _late in self.itertimer(COMMIT_SECONDS, name="legacy-commit"):
+            await self._commit()
+
+    async def _read(self) -> None:
+        """Fetch once and forward what came."""
+        wanted, tenure = self._open - self._held, self._tenure
+        if not wanted:
+            await asyncio.sleep(POLL_SECONDS / 5)
+            return
+        found = await fetch_chunks(self._consumer, wanted, POLL_SECONDS)
+        for chunks in found.values():
+            for chunk in chunks:
+                if self._tenure != tenure:  # a rebalance came in between; it will be read again
+                    return
+                check_continuity(chunk, self._expected.get(chunk.tp))
+                self._expected[chunk.tp] = chunk.end
+                self._idle.clear()
+                try:
+                    await self.forwarder.take(chunk)
+                finally:
+                    self._idle.set()
+
+    async def _commit(self) -> None:
+        """Commit what is committable; a group that has moved on refuses, and that is fine."""
+        new = {tp: at for tp, at in self._committable.items() if self._committed.get(tp) != at}
+        if not new:
+            return
+        try:
+            await self._consumer.commit({TopicPartition(*tp): at for tp, at in new.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("nothing committed on the legacy cluster, the group has moved on: %s", type(error).__name__)
+        except KafkaError as error:
+            if not error.retriable:
+                die(error)
+            log.warning("nothing committed on the legacy cluster: %r", error)
+        else:
+            self._committed |= new
+
+    # -- rebalances; aiokafka would log an error of a listener and go on
+
+    async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:  # noqa: ARG002 - everything is
+        """Finish and commit while the partitions are still ours."""
+        try:
+            await self._leave()
+        except Exception as error:
+            die(error)
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Read on where the group stands."""
+        try:
+            await self._take(sorted(assigned))
+        except Exception as error:
+            die(error)
+
+    async def _leave(self) -> None:
+        self._tenure += 1
+        self._open = set()
+        last_resort = die_after(REVOKE_SECONDS, "leaving the partitions of the legacy cluster")
+        try:
+            await self._idle.wait()
+            await self.forwarder.revoked()
+            await self._commit()
+        finally:
+            last_resort.cancel()
+        for kept in (self._committable, self._committed, self._expected):
+            kept.clear()
+
+    async def _take(self, assigned: list[Any]) -> None:
+        tenure = self._tenure
+        committed = {place: await self._consumer.committed(place) for place in assigned}
+        fresh = [place for place, at in committed.items() if at is None]
+        starts = await self._consumer.beginning_offsets(fresh) if fresh else {}
+        positions = {TP(*place): starts[place] if at is None else at for place, at in committed.items()}
+        if self._tenure != tenure:
+            return
+        for place in assigned:
+            self._consumer.seek(place, positions[TP(*place)])
+        await self.forwarder.assigned(positions)
+        self._expected.update(positions)
+        self._open = set(positions)
