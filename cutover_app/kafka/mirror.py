@@ -84,7 +84,7 @@ class MirrorSampler:
         self._task: asyncio.Task[None] | None = None
         self._trouble_since: float | None = None
         self._level: dict[int, float] = {}
-        self._said = ""
+        self._said = "level"
 
     @property
     def proven(self) -> bool:
