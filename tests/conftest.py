@@ -26,16 +26,23 @@ def kafka() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def mirror(kafka: Cluster) -> Iterator[Mirror]:
+def legacy(kafka: Cluster) -> Iterator[Cluster]:
+    """Return the cluster of a legacy producer, beside the shared broker."""
+    with Cluster("legacy", version=LEGACY_VERSION) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def mirror(kafka: Cluster, legacy: Cluster) -> Iterator[Mirror]:
     """Return a running MirrorMaker 2 from a legacy cluster (`mirror.legacy`) to the shared broker (`mirror.work`).
 
-    Topics of all names are copied, a second after they were created. Tests share it: one that stops it starts it again.
+    Topics of all names but those that end in `.replica` are copied, a second after they were created. Tests share it:
+    one that stops it starts it again.
     """
-    with Cluster("legacy", version=LEGACY_VERSION) as legacy:
-        mirror = Mirror(legacy, kafka)
-        mirror.start()
-        yield mirror
-        mirror.kill()
+    mirror = Mirror(legacy, kafka)
+    mirror.start()
+    yield mirror
+    mirror.kill()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import PENDING, TALLIES, FamilyRow, decode_row
 from cutover_app.core.verdicts import Verdict, decode_verdict
 from cutover_app.kafka.cluster import LATEST, Cluster
+from cutover_app.kafka.clusters import is_direct, legacy_broker
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
 from cutover_app.lab.errors import LabError
@@ -231,10 +232,21 @@ class Quiet:
         """Compare what the group has committed with the ends of the sources."""
         bootstrap, contract = self._watch.bootstrap, self._contract
         group, topics = app_id_of(contract), (contract.legacy.topic, contract.rebuilt.topic)
-        async with Cluster(Broker.parse(bootstrap)) as cluster:
-            committed = {topic: await cluster.committed(group, topic) for topic in topics}
-        ends = await ends_of(bootstrap, *topics)
-        return all(committed[place.topic].get(place.partition, -1) >= end for place, end in ends.items())
+        homes = legacy_home(contract, bootstrap), bootstrap
+        return all([await _all_committed(home, group, topic) for home, topic in zip(homes, topics, strict=True)])
+
+
+async def _all_committed(bootstrap: str, group: str, topic: str) -> bool:
+    async with Cluster(Broker.parse(bootstrap)) as cluster:
+        committed = await cluster.committed(group, topic)
+    ends = await ends_of(bootstrap, topic)
+    return all(committed.get(place.partition, -1) >= end for place, end in ends.items())
+
+
+def legacy_home(contract: Contract, bootstrap: str) -> str:
+    """Return the address of the cluster on which the legacy topic is read; `bootstrap` is the work cluster."""
+    broker = legacy_broker(contract) if is_direct(contract) else None
+    return bootstrap if broker is None else ",".join(broker.servers)
 
 
 async def wait_quiet(watch: Watch, *, timeout: float, check: Callable[[], None]) -> None:  # noqa: ASYNC109

@@ -24,7 +24,7 @@ from cutover_app.core.judge import Judge
 from cutover_app.core.memory import MemoryStore
 from cutover_app.core.verdicts import FINE, Finding, Verdict, decode_verdict, encode_verdict
 from cutover_app.kafka.topics import intake_of
-from cutover_app.lab.evidence import Totals, read_intake, read_topic, read_verdicts, total
+from cutover_app.lab.evidence import Totals, legacy_home, read_intake, read_topic, read_verdicts, total
 from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
 from cutover_app.lab.oracle import DIFFERENCES_MAX, Terms, compact, differences, oracle
 
@@ -122,7 +122,7 @@ async def _sources(subject: Subject) -> tuple[list[tuple[Source, Entry]], list[t
     rebuilt: list[tuple[Source, Entry]] = []
     compiled = subject.compiled
     topic = subject.contract.legacy.topic
-    async for records in read_topic(subject.bootstrap, topic):
+    async for records in read_topic(legacy_home(subject.contract, subject.bootstrap), topic):
         source = Source(LEGACY, topic, "", records[0].partition)
         legacy += [(source, entry) for record in records for entry in compiled.rebuild(record)]
     topic = subject.contract.rebuilt.topic

@@ -6,6 +6,7 @@ has been acknowledged; at-least-once after `crash`.
 
 import asyncio
 import json
+import time
 from base64 import b64encode
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 POLL_MS = 50
 TELL_SECONDS = 0.3
+PATIENCE_S = 60.0
 
 
 def key_of(topic: str, partition: int, cluster: str = "legacy") -> bytes:
@@ -68,6 +70,13 @@ class FakeMirror:
     def go(self) -> None:
         """Go on."""
         self._go.set()
+
+    async def until(self, copied: int) -> None:
+        """Wait until so many records have been copied, copies of copies included."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.copied < copied:
+            assert time.monotonic() < deadline, f"{self.copied} of {copied} copied"
+            await asyncio.sleep(0.1)
 
     async def again(self, back: int) -> None:
         """Copy the last records of each partition once more, as after a crash before the next flush."""

@@ -83,7 +83,7 @@ class Setting:
     def __init__(self, legacy: Cluster, work: Cluster, partitions: int = 1) -> None:
         number = next(_numbers)
         self.legacy, self.work, self.partitions = legacy.bootstrap, work.bootstrap, partitions
-        self.topic = f"orders-{number}"
+        self.topic = f"orders-{number}.replica"  # which no real mirror copies
         self.offsets = f"mm2-offsets.test-{number}.internal"
 
     async def create(self, *, copy_partitions: int | None = None) -> None:
