@@ -73,6 +73,8 @@ class Producers:
         self._missing = missing
         self._unknown = unknown
         self._next = 0
+        self.legacy = 0
+        """Records that the legacy producer has published."""
 
     async def __aenter__(self) -> "Producers":
         self._legacy = AIOKafkaProducer(bootstrap_servers=self._shop.legacy.bootstrap, linger_ms=5)
@@ -93,6 +95,7 @@ class Producers:
             old = json.dumps({"no": number, "txt": f"order {number}"}).encode()
             new = json.dumps({"id": number, "text": f"order {number}"}).encode()
             if number != self._unknown:
+                self.legacy += 1
                 headers = [("trace", b"%d" % number)]
                 place = self._shop.legacy_topic
                 sent.append(await self._legacy.send(place, old, key=key, partition=number % 2, headers=headers))
