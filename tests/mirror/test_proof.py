@@ -159,6 +159,15 @@ def test_a_topic_made_anew_begins_anew() -> None:
     assert ready(proof) == {0: (4,)}
 
 
+def test_a_topic_made_anew_that_has_grown_already_begins_anew() -> None:
+    """Its end tells nothing; its id does, and what was asked about the former log is forgotten."""
+    proof = Proof()
+    proof.observe([1], log(100), {0: 40})
+    proof.observe([2], log(500, topic_id="another"), {0: 150})
+
+    assert ready(proof) == {}
+
+
 def test_a_log_that_was_cut_short_begins_anew() -> None:
     """An end that goes back means that records were replaced: the partition's old position says nothing."""
     proof = Proof()
