@@ -17,13 +17,13 @@ from cutover_app.contract.load import load_contract
 from cutover_app.contract.models import Contract
 from cutover_app.contract.terms import judge_terms
 from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.sampling import Sampling
-from cutover_app.kafka.admin import resolve_start
-from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.clusters import work_broker
-from cutover_app.kafka.samplers import EndSampler
+from cutover_app.kafka.samplers import EndSampler, Identity
 from cutover_app.kafka.settings import Broker
-from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
+from cutover_app.kafka.starts import Starts
+from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of, verify_topics
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers
@@ -33,6 +33,7 @@ from cutover_app.runtime.forwarding import Forwarder, reader_of
 from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
+from cutover_app.runtime.watching import SourceWatch
 from tables import TABLES
 
 AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.judge.judge")
@@ -59,9 +60,8 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
 async def _prepare(contract: Contract, broker: Broker) -> dict[str, str]:
     """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name."""
     ids = await verify_topics(contract, broker)
-    async with Cluster(broker) as cluster:
-        for topic in (contract.legacy.topic, contract.rebuilt.topic):
-            await resolve_start(cluster, app_id_of(contract), topic)
+    for side in (LEGACY, REBUILT):
+        await _starts(contract, side).begin(contract.start)
     return ids
 
 
@@ -85,8 +85,16 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
     alignment = Alignment()
     app.legacy = _forwarder(app, contract, compiled, alignment, LEGACY)
     app.rebuilt = _forwarder(app, contract, compiled, alignment, REBUILT)
+    app.lossy = frozenset((contract.legacy.topic, contract.rebuilt.topic))
+    app.beside(SourceWatch(app, work_broker(contract), {each.stage.topic: each for each in (app.legacy, app.rebuilt)}))
     app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
     app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
+
+
+def _starts(contract: Contract, side: int) -> Starts:
+    topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
+    books = changelog_of(contract, BOOKS_TABLE)
+    return Starts(work_broker(contract), group=app_id_of(contract), side=side, topic=topic, books=books)
 
 
 def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignment: Alignment, side: int) -> Forwarder:
@@ -97,6 +105,9 @@ def _forwarder(app: CutoverApp, contract: Contract, compiled: Compiled, alignmen
         stage,
         reader_of(compiled, side),
         alignment,
+        starts=_starts(contract, side),
+        identity=Identity(broker, topic),
+        doubt=app.doubt,
         side=side,
         rules=compiled.rules,
         partitions=contract.intake.partitions,

@@ -57,7 +57,8 @@ class Barriers(Service):
             # No sample proves nothing: what could be closed by it waits for the next one.
             log.warning("no end offsets of %s: %r", self.stage.topic, error)
             return
-        self.stage.sampling.sampled(sample.ends, sample.partitions)
+        if self.stage.sound(sample):
+            self.stage.sampling.sampled(sample.ends, sample.partitions)
 
     async def on_stop(self) -> None:
         """Disconnect."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
+from cutover_app.kafka.samplers import Sample
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import CutoverApp
 from cutover_app.runtime.intake import IntakeSender
@@ -45,12 +46,20 @@ class SourceStage:
         self.partitions: frozenset[int] = frozenset()
         self._app = app
         self._on_assigned = on_assigned
+        #: What is committed beside a position.
+        self.note: Callable[[TP, int], str] = lambda _tp, _position: ""
+        #: Whether a sample is of the topic that is read, and may vouch for anything.
+        self.sound: Callable[[Sample], bool] = lambda _sample: True
+
+    async def starts(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Where to read partitions that are about to be assigned."""
+        return await self._app.chunk_consumer.start_positions(tps)
 
     async def assigned(self, positions: Mapping[TP, int]) -> None:
         """Begin; the positions are committable as they are, so that they are resolved only once."""
         await self.sender.start()
         for tp, position in positions.items():
-            self._app.chunk_consumer.set_committable(tp, position)
+            self._app.chunk_consumer.set_committable(tp, position, self.note(tp, position))
         starts = {tp.partition: position for tp, position in positions.items()}
         self.sampling.assign(starts)
         self._on_assigned(starts)
@@ -71,5 +80,5 @@ class SourceStage:
         await self.sender.send(*args, **kwargs)
 
     def _acked(self, source: TP, end: int) -> None:
-        self._app.chunk_consumer.set_committable(source, end)
+        self._app.chunk_consumer.set_committable(source, end, self.note(source, end))
         self.sampling.progress(source.partition, end)
