@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 
 from cutover_app.contract.start import EARLIEST as START_EARLIEST
 from cutover_app.contract.start import LATEST as START_LATEST
@@ -38,6 +38,7 @@ from cutover_app.core.standing import (
 )
 from cutover_app.core.state import decode_row
 from cutover_app.kafka.cluster import EARLIEST, LATEST, RETRY_SECONDS, YOUNGEST, Cluster, Topic
+from cutover_app.kafka.errors import TopicsUnfit
 from cutover_app.kafka.reading import read_topics
 from cutover_app.kafka.settings import Broker
 
@@ -96,7 +97,7 @@ class Starts:
         standings = {}
         for number in wanted:
             if number not in logs:
-                raise UnknownTopicOrPartitionError(f"{self._topic}[{number}]")
+                raise TopicsUnfit([f"{self._topic}[{number}] has just been deleted: start the worker again"])
             place = self._place(topic, number)
             before = standing_from(place, *commits[number]) if number in commits else former.get(number)
             if before is None or (number in fresh and topic_id(before.source.incarnation) == topic.id):
@@ -117,17 +118,18 @@ class Starts:
 
     async def _look(self, cluster: Cluster) -> tuple[Topic, dict[int, Log]]:
         """What the topic holds; patient with leaders that move and with a topic that is just being made."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    found = await cluster.topics([self._topic])
-                    if self._topic in found and found[self._topic].partitions:
-                        topic = found[self._topic]
-                        return topic, await _logs(cluster, topic)
-                except KafkaError as error:
-                    if not error.retriable:
-                        raise
-                await asyncio.sleep(RETRY_SECONDS)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            try:
+                found = await cluster.topics([self._topic])
+                if self._topic in found and found[self._topic].partitions:
+                    topic = found[self._topic]
+                    return topic, await _logs(cluster, topic)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
+        raise TopicsUnfit([f"topic {self._topic} cannot be read: it was deleted, or its partitions have no leader"])
 
     async def _chosen(self, cluster: Cluster, topic: Topic, logs: dict[int, Log], start: str) -> dict[int, Standing]:
         """Decide where the run begins."""

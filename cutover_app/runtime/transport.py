@@ -16,6 +16,7 @@ arrived in between would be lost, or come from the wrong place.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.consumer.fetcher import FetchResult
@@ -42,12 +43,16 @@ FETCH_WAIT_MS = 100
 POLL_SECONDS = 0.1
 #: A commit that takes longer is given up; the next one says the same.
 COMMIT_SECONDS_MAX = 10.0
+#: How often it is looked whether positions have moved without a record.
+MOVED_SECONDS = 1.0
 #: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
 TOPIC_BYTES_MAX = 4 * 1024 * 1024
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
     """The thread that owns aiokafka's consumer, and the only place that knows positions."""
+
+    _moved_next = 0.0
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -79,15 +84,19 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             if not found and timeout:
                 waiter = fetcher._create_fetch_waiter()
                 await asyncio.wait([waiter], timeout=timeout)
-                if not waiter.done():
+                if waiter.done():
+                    waiter.result()  # raises what broke the group or the fetcher
+                    found = take_chunks(fetcher, active_partitions, limit)
+                else:
                     waiter.cancel()
-                    return self._moved(fetcher, active_partitions)
-                waiter.result()  # raises what broke the group or the fetcher
-                found = take_chunks(fetcher, active_partitions, limit)
-        return found
+        return self._moved(fetcher, active_partitions) | found
 
     def _moved(self, fetcher: Any, wanted: set[TP]) -> dict[TP, list[Chunk]]:
-        """An empty chunk of each source whose position was reset and that holds nothing there to be fetched."""
+        """Say once in a while where the sources are read: a position that was reset may find nothing to fetch."""
+        now = monotonic()
+        if now < self._moved_next:
+            return {}
+        self._moved_next = now + MOVED_SECONDS
         app = cast("CutoverApp", self.consumer.app)
         return moved_chunks(fetcher, {tp for tp in wanted if tp.topic in app.lossy})
 
