@@ -61,13 +61,14 @@ class _Note(msgspec.Struct):
     v: int
     incarnation: str
     last_ms: int
-    edges: list[tuple[str, int, int, int, int, str]]
+    edges: list[tuple[str, int, int, int, int, int, str]]
+    """Incarnation, partition (another one where that is gone), start, end, times, reason."""
 
 
 def note_of(standing: Standing) -> str:
     """Return the text to be committed beside the position."""
     edges = [
-        (each.source.incarnation, each.start, each.end, each.from_ms, each.to_ms, each.reason)
+        (each.source.incarnation, each.source.partition, each.start, each.end, each.from_ms, each.to_ms, each.reason)
         for each in standing.edges
     ]
     note = _Note(_VERSION, standing.source.incarnation, standing.last_ms, edges)
@@ -84,8 +85,8 @@ def standing_from(place: Source, position: int, note: str) -> Standing:
     except msgspec.DecodeError:
         return Standing(place, position)
     edges = tuple(
-        Edge(_incarnation(place, incarnation), start, end, from_ms, to_ms, reason)
-        for incarnation, start, end, from_ms, to_ms, reason in read.edges
+        Edge(Source(place.side, place.topic, incarnation, partition), start, end, from_ms, to_ms, reason)
+        for incarnation, partition, start, end, from_ms, to_ms, reason in read.edges
     )
     return Standing(_incarnation(place, read.incarnation), position, read.last_ms, edges)
 

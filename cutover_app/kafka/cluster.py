@@ -11,6 +11,7 @@ from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
+    LeaderNotAvailableError,
     NodeNotReadyError,
     NoError,
     UnknownMemberIdError,
@@ -28,6 +29,8 @@ EARLIEST = -2
 LATEST = -1
 #: The record with the highest timestamp.
 YOUNGEST = -3
+#: A new leader does not know yet how far its log counts; aiokafka has no name for that.
+OFFSET_NOT_AVAILABLE = 78
 
 _Answer = TypeVar("_Answer")
 
@@ -138,6 +141,8 @@ class Cluster:
         for answer in answers:
             for _name, partitions, _tags in answer.topics:
                 for partition, code, timestamp, offset, *_rest in partitions:
+                    if code == OFFSET_NOT_AVAILABLE:
+                        raise LeaderNotAvailableError(f"{topic.name}[{partition}]")
                     _check(code, f"{topic.name}[{partition}]")
                     if offset >= 0:
                         found[partition] = offset, timestamp

@@ -92,14 +92,20 @@ class Starts:
                 await asyncio.sleep(SECOND_LOOK_SECONDS)
                 topic, logs = await self._look(cluster)
             fresh = [number for number in wanted if number not in commits]
-            former = await self._former(cluster) if fresh else {}
+            committed = {
+                number: standing_from(self._place(topic, number), *commits[number])
+                for number in wanted
+                if number in commits
+            }
+            another = any(topic_id(each.source.incarnation) != topic.id for each in committed.values())
+            former = await self._former(cluster) if fresh or another else {}
         now_ms = _now_ms()
         standings = {}
         for number in wanted:
             if number not in logs:
                 raise TopicsUnfit([f"{self._topic}[{number}] has just been deleted: start the worker again"])
             place = self._place(topic, number)
-            before = standing_from(place, *commits[number]) if number in commits else former.get(number)
+            before = committed.get(number, former.get(number))
             if before is None or (number in fresh and topic_id(before.source.incarnation) == topic.id):
                 # New, or known to the judges and its commit expired: their marks tell what they have had.
                 known = place if before is None else before.source
@@ -170,20 +176,32 @@ class Starts:
 
 
 def former(books: Iterable[Books], side: int, topic: str) -> dict[int, Standing]:
-    """Return, per partition of a topic, the standing that the marks of all judges together show."""
+    """Return, per partition of a topic, the standing that the marks of all judges together show.
+
+    A partition of which nothing was accepted is known by the frontier's count; anything may have been in it.
+    """
     known: dict[Source, Standing] = {}
     rank: Counter[Source] = Counter()
     for row in books:
+        frontier = row.frontiers[side]
+        counted = range(frontier.partitions if frontier.topic == topic else 0)
+        seen_before = {(topic_id(each.incarnation), each.partition) for each in row.sources if each.side == side}
+        unseen = [
+            Source(side, topic, frontier.incarnation, number)
+            for number in counted
+            if (frontier.incarnation, number) not in seen_before
+        ]
         earlier: Counter[int] = Counter()
-        for place, source in enumerate(row.sources):
+        for place, source in enumerate([*row.sources, *unseen]):
             if (source.side, source.topic) != (side, topic):
                 continue
             # Sources stand in the order in which they came; a judge may not have heard of the newest yet.
             earlier[source.partition] += 1
             rank[source] = max(rank[source], earlier[source.partition])
-            position = row.marks[place][0] + 1
-            if source not in known or known[source].position < position:
-                known[source] = Standing(source, position, row.seen_ms[place])
+            seen = place < len(row.sources)
+            standing = Standing(source, row.marks[place][0] + 1, row.seen_ms[place]) if seen else Standing(source, 0)
+            if source not in known or known[source].position < standing.position:
+                known[source] = standing
     newest = {source.partition: source for source in sorted(known, key=lambda each: (each.partition, rank[each]))}
     return {number: known[source] for number, source in newest.items()}
 

@@ -124,11 +124,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> bool:
         consumer = self._ensure_consumer()
         cluster = consumer._client.cluster
-        # A topic that was deleted cannot be committed to, and aiokafka would try for ever.
+        # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
         offsets = {
             driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, note)
             for tp, (offset, note) in commits.items()
-            if cluster.partitions_for_topic(tp.topic)
+            if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())
         }
         try:
             async with asyncio.timeout(COMMIT_SECONDS_MAX):

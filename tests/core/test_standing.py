@@ -33,7 +33,9 @@ def place(incarnation: str = "id-1", partition: int = 0) -> Source:
 
 def test_a_standing_survives_its_commit() -> None:
     """Position, last timestamp, incarnation and edges of any incarnation are read again as they were written."""
-    before = Standing(place("id-1+2"), 70, 500, (Edge(place("id-0"), 5, UNKNOWN_END, 1, 2, CREATED_ANEW),))
+    gone = place("id-0", partition=9)  # its partition is no more, so another one tells of it
+    edges = tuple(Edge(source, 5, UNKNOWN_END, 1, 2, CREATED_ANEW) for source in (place("id-0"), gone))
+    before = Standing(place("id-1+2"), 70, 500, edges)
     assert standing_from(place(), 70, note_of(before)) == before
 
 
@@ -117,3 +119,17 @@ def test_the_books_know_a_topic_whose_commits_are_gone() -> None:
     }
     assert former([one], REBUILT, "orders")[0] == Standing(place("id-0"), 8, 70)
     assert former([one], REBUILT, "other") == {}
+
+
+def test_a_partition_that_was_never_used_may_have_held_anything() -> None:
+    """If a topic is gone, its partitions without an accepted record are known by the frontier's count."""
+    books = Books("r", 0)
+    index = books.source_index(place("id-0+1"))
+    books.marks[index], books.seen_ms[index] = (7, 0), 70
+    books.frontiers[REBUILT].count("orders", "id-0", 2)
+    assert former([books], REBUILT, "orders") == {
+        0: Standing(place("id-0+1"), 8, 70),
+        1: Standing(place("id-0", partition=1), 0, FAR_PAST),
+    }
+    books.frontiers[REBUILT].count("orders", "id-1", 1)
+    assert former([books], REBUILT, "orders")[0] == Standing(place("id-1"), 0, FAR_PAST)

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,18 @@ from typing import Any
 import pytest
 
 from cutover_app.core.frames import LEGACY, REBUILT, Edge
-from cutover_app.core.standing import CREATED_ANEW, FAR_PAST, RETENTION, START, UNKNOWN_END
+from cutover_app.core.standing import CREATED_ANEW, FAR_PAST, RETENTION, START, TRUNCATED, UNKNOWN_END
 from cutover_app.core.verdicts import FINE
+from cutover_app.kafka.admin import delete
+from cutover_app.kafka.cluster import Cluster as Questions
+from cutover_app.kafka.groups import members_of
+from cutover_app.kafka.settings import Broker
+from cutover_app.kafka.topics import app_id_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.evidence import Watch, wait_quiet, wait_working
 from cutover_app.lab.fleet import Fleet, Worker
 from cutover_app.lab.run import create_all
-from cutover_app.lab.topics import add_partitions, create_anew, delete_records
+from cutover_app.lab.topics import add_partitions, create_anew, create_topics, delete_records
 from cutover_app.lab.verify import Findings, Subject, verify
 from tests.integration.helpers import QUIET_S, SHORT, Sent, send, write
 
@@ -32,6 +37,8 @@ BEGAN = (int(time.time() * 1000) - 6 * 60 * MINUTE) // 1000 * 1000
 LATER = 1_000
 """Milliseconds by which the rebuilt producer is behind."""
 FOUND_WITHIN_S = 30.0
+MISSING_TOPIC = "Ignoring missing topic"
+"""What Faust says when it hands partitions out without those of a topic."""
 
 
 def at(number: int, side: int = LEGACY) -> int:
@@ -130,6 +137,20 @@ def said(found: Findings) -> dict[str, set[int]]:
         if verdict.outcome not in FINE:
             outcomes.setdefault(verdict.outcome, set()).add(verdict.key[0])
     return outcomes
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait for something that a worker does in its own time."""
+    async with asyncio.timeout(QUIET_S):
+        while not reached():  # noqa: ASYNC110 - another process does it
+            await asyncio.sleep(0.2)
+
+
+async def members(life: Life, count: int) -> None:
+    """Wait until the fleet has so many workers."""
+    async with Questions(Broker.parse(life.bootstrap)) as cluster, asyncio.timeout(QUIET_S):
+        while len(await members_of(cluster, app_id_of(life.subject.contract))) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.kafka
@@ -263,3 +284,86 @@ def test_a_source_that_does_not_stay_as_it_was(kafka: Cluster, tmp_path: Path) -
     }
     assert len({edge.source.incarnation for edge in found.edges}) == 2
     assert said(found) == {"missing": {30}, "indeterminate": {*range(50, 60), *range(70, 80)}}
+
+
+@pytest.mark.kafka
+def test_two_workers_a_topic_that_is_gone_for_a_while_and_partitions(kafka: Cluster, tmp_path: Path) -> None:
+    """A fleet goes on without a source that was deleted, finds the new one and every partition, and loses nothing.
+
+    Two of the partitions of the old topic were never used: nobody knows what their last records were, so it is told.
+    """
+
+    async def run() -> Findings:
+        async with living(kafka, tmp_path, "pair", (2, 3)) as life:
+            first = await life.start()
+            second = await life.start()
+            await members(life, 2)
+            await life.both(range(20), partition=1)
+            await life.quiet()
+
+            async with Questions(Broker.parse(life.bootstrap)) as cluster:
+                await delete(cluster, [life.topics[REBUILT]])
+            await life.publish(LEGACY, range(20, 40), partition=1)
+            await until(lambda: any(MISSING_TOPIC in each.log.read_text() for each in (first, second)))
+            life.fleet.check()
+            await create_topics(life.bootstrap, {life.topics[REBUILT]: 1})
+            await life.publish(REBUILT, range(20, 40))
+            await life.quiet()
+
+            await add_partitions(life.bootstrap, life.topics[LEGACY], 4)
+            await life.publish(LEGACY, range(40, 60), partition=3)
+            await life.publish(REBUILT, range(40, 60))
+            await life.quiet()
+
+            await asyncio.to_thread(life.fleet.kill, first)
+            await life.publish(LEGACY, range(60, 80), partition=3)
+            await life.publish(REBUILT, range(60, 80))
+            await life.quiet()
+            return await life.examine()
+
+    found = asyncio.run(run())
+
+    assert found.wrong == []
+    assert said(found) == {}
+    assert {edge[:4] for edge in told(found, REBUILT)} == {
+        (0, 0, UNKNOWN_END, FAR_PAST),
+        (1, 20, UNKNOWN_END, at(19, REBUILT)),
+        (2, 0, UNKNOWN_END, FAR_PAST),
+    }
+    assert told(found, LEGACY) == set()
+
+
+@pytest.mark.kafka
+def test_a_position_beyond_the_end(kafka: Cluster, tmp_path: Path) -> None:
+    """A log that ends below what was read of it was cut: it is read on at its end, as another incarnation.
+
+    What lies below the end may be new and was not read, so it is lost; what comes after it is judged. A broker that has
+    cut its log is played by a commit from the time before.
+    """
+
+    async def run() -> Findings:
+        async with living(kafka, tmp_path, "cut", (1, 1)) as life:
+            worker = await life.start()
+            await life.both(range(50), without={10})
+            await life.quiet()
+            await life.stop(worker)
+            group, topic = app_id_of(life.subject.contract), life.topics[REBUILT]
+            async with Questions(Broker.parse(life.bootstrap)) as cluster:
+                _position, note = (await cluster.commits(group, topic))[0]
+                await cluster.commit(group, topic, {0: (90, note)})
+                await life.both(range(50, 60))
+                await life.start()
+                while (await cluster.commits(group, topic))[0][0] == 90:
+                    life.fleet.check()
+                    await asyncio.sleep(0.2)
+            await life.both(range(60, 100))
+            await life.quiet()
+            return await life.examine()
+
+    found = asyncio.run(run())
+
+    assert found.wrong == []
+    (edge,) = found.edges
+    assert (edge.source.incarnation[-2:], edge.start, edge.end, edge.reason) == ("+1", 0, 59, TRUNCATED)
+    assert edge.from_ms == at(49, REBUILT)
+    assert said(found) == {"missing": {10}, "indeterminate": set(range(50, 60))}
