@@ -18,14 +18,14 @@ from cutover_app.contract.load import load_contract
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.contract.terms import judge_terms
 from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.sampling import Sampling
-from cutover_app.kafka.admin import resolve_start
-from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.clusters import is_direct, legacy_broker, work_broker
 from cutover_app.kafka.mirror import mirror_sampler
-from cutover_app.kafka.samplers import EndSampler
+from cutover_app.kafka.samplers import EndSampler, Identity
 from cutover_app.kafka.settings import Broker
-from cutover_app.kafka.topics import app_id_of, intake_of, verify_topics
+from cutover_app.kafka.starts import Starts
+from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of, verify_topics
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers, Sampler, TopicSampler
@@ -36,6 +36,7 @@ from cutover_app.runtime.forwarding import Forwarder, reader_of
 from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
+from cutover_app.runtime.watching import SourceWatch
 from tables import TABLES
 
 AGENTS: Final = ("agents.rebuild.rebuild", "agents.observe.observe", "agents.judge.judge")
@@ -68,17 +69,9 @@ def agents_of(contract: Contract) -> Sequence[str]:
 async def _prepare(contract: Contract, broker: Broker) -> dict[str, str]:
     """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name."""
     ids = await verify_topics(contract, broker)
-    places = ((_legacy_source(contract), contract.legacy.topic), (broker, contract.rebuilt.topic))
-    for where, topic in places:
-        async with Cluster(where) as cluster:
-            await resolve_start(cluster, app_id_of(contract), topic)
+    for side in (LEGACY, REBUILT):
+        await _starts(contract, side).begin(contract.start)
     return ids
-
-
-def _legacy_source(contract: Contract) -> Broker:
-    """Return the cluster on which the legacy topic is read."""
-    direct = legacy_broker(contract) if is_direct(contract) else None
-    return direct or work_broker(contract)
 
 
 def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:
@@ -102,16 +95,39 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
     direct = _direct_reader(contract) if is_direct(contract) else None
     app.legacy = _forwarder(app, contract, compiled, alignment, LEGACY, reader=direct)
     app.rebuilt = _forwarder(app, contract, compiled, alignment, REBUILT)
+    watched = {each.stage.topic: each for each in (app.legacy, app.rebuilt)}
     if direct is None:
         app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
     else:
         direct.forwarder = app.legacy
         app.beside(direct)
+        watched = {app.rebuilt.stage.topic: app.rebuilt}
+        app.beside(SourceWatch(direct, _home(contract, LEGACY), {app.legacy.stage.topic: app.legacy}))
+    app.lossy = frozenset(watched)
+    app.beside(SourceWatch(app, work_broker(contract), watched))
     app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
 
 
+def _home(contract: Contract, side: int) -> Broker:
+    """Return the cluster on which a side's topic is read."""
+    direct = legacy_broker(contract) if side == LEGACY and is_direct(contract) else None
+    return direct or work_broker(contract)
+
+
+def _starts(contract: Contract, side: int) -> Starts:
+    topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
+    return Starts(
+        _home(contract, side),
+        group=app_id_of(contract),
+        side=side,
+        topic=topic,
+        books=changelog_of(contract, BOOKS_TABLE),
+        books_broker=work_broker(contract),
+    )
+
+
 def _direct_reader(contract: Contract) -> DirectReader:
-    return DirectReader(_legacy_source(contract), topic=contract.legacy.topic, group=app_id_of(contract))
+    return DirectReader(_home(contract, LEGACY), topic=contract.legacy.topic, group=app_id_of(contract))
 
 
 def _forwarder(
@@ -130,6 +146,9 @@ def _forwarder(
         stage,
         reader_of(compiled, side),
         alignment,
+        starts=_starts(contract, side),
+        identity=Identity(_home(contract, side), topic),
+        doubt=(reader or app).doubt,
         side=side,
         rules=compiled.rules,
         partitions=contract.intake.partitions,
@@ -137,10 +156,15 @@ def _forwarder(
     interval = contract.timing.barrier / 1000
     sampler: Sampler
     if side == LEGACY and isinstance(contract.legacy.mirror, Mirror):
-        sampler = app.mirror = mirror_sampler(contract, forwarder.sampling, lambda: stage.partitions)
+        sampler = app.mirror = mirror_sampler(
+            contract,
+            forwarder.sampling,
+            lambda: stage.partitions,
+            sound=stage.sound,
+            lost=forwarder.never_copied,
+        )
     else:
-        where = _legacy_source(contract) if side == LEGACY else broker
-        sampler = TopicSampler(forwarder.sampling, EndSampler(where), topic)
+        sampler = TopicSampler(stage, EndSampler(_home(contract, side)))
     app.beside(Barriers(stage, sampler, interval=interval, build=forwarder.barriers))
     return forwarder
 

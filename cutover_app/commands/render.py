@@ -62,7 +62,7 @@ def report_table(report: Report) -> RenderableType:
     parts: list[RenderableType] = [_title(report)]
     if report.families:
         parts += [_families(report), *_samples(report)]
-    parts += [_books(report), *_lines(report)]
+    parts += [_books(report), *_ranges(report), *_lines(report)]
     return Group(*parts)
 
 
@@ -144,6 +144,25 @@ def _books(report: Report) -> Table:
     for name, show in _BOOK_ROWS:
         drawn.add_row(name, *(show(side) for side in report.sides))
     return drawn
+
+
+def _ranges(report: Report) -> list[RenderableType]:
+    """What could not be read, and why; nothing where there is nothing of the kind."""
+    if not report.ranges:
+        return []
+    drawn = table("Ranges that could not be read", "side", "partition", "offsets", "written from", "to", "reason")
+    for each in report.ranges:
+        end = "its end" if each.end is None else f"{each.end:,}"
+        drawn.add_row(
+            each.side,
+            plain(f"{each.topic}/{each.partition}"),
+            f"{each.start:,} to {end}",
+            "unknown" if each.from_ms is None else _time(each.from_ms),
+            _time(each.to_ms),
+            plain(each.reason),
+        )
+    more = report.lost_ranges - len(report.ranges)
+    return [drawn, Text(f"and {more:,} older ones")] if more else [drawn]
 
 
 def _lines(report: Report) -> list[Text]:

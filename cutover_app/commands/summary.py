@@ -28,7 +28,8 @@ from msgspec import UNSET
 from cutover_app.commands.fold import VerdictFold
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
-from cutover_app.core.frames import LEGACY, REBUILT, SIDES
+from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
+from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
 from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, Finding, Position, Verdict, family_of
 
@@ -38,6 +39,9 @@ CONCLUSION_CANNOT_TELL: Final = "cannot tell"
 
 SAMPLES_SHOWN: Final = 3
 """Verdicts shown per family."""
+
+RANGES_SHOWN: Final = 50
+"""Lost ranges listed, the youngest first; all of them are counted."""
 
 IMBALANCES_SHOWN: Final = 5
 """Lines of evidence shown about books that do not balance."""
@@ -115,6 +119,24 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostRange:
+    """Source offsets from `start` up to `end` that this run could not read, and when they may have been written.
+
+    `end` is None where the topic is gone, `from_ms` where nothing older is known.
+    """
+
+    side: str
+    topic: str
+    partition: int
+    incarnation: str
+    start: int
+    end: int | None
+    from_ms: int | None
+    to_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What `report` and `check` show."""
 
@@ -134,6 +156,8 @@ class Report:
     unjudged: int
     intake_partitions: int
     lost_ranges: int
+    ranges: list[LostRange]
+    """The youngest of them."""
     forgotten_keys: int
     crowded_keys: int
 
@@ -162,7 +186,8 @@ def summarise(evidence: Evidence) -> Report:
         imbalances=_first(imbalances, IMBALANCES_SHOWN),
         unjudged=evidence.unjudged,
         intake_partitions=evidence.partitions,
-        lost_ranges=len({edge for each in books for edge in each.edges}),
+        lost_ranges=len(_edges(books)),
+        ranges=[_lost_range(edge) for edge in _edges(books)[:RANGES_SHOWN]],
         forgotten_keys=sum(each.forgotten for each in books),
         crowded_keys=sum(each.crowded for each in books),
     )
@@ -235,7 +260,7 @@ def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[st
     redelivered = {side.side: side.redelivered for side in sides if side.redelivered}
     if redelivered:
         notes.append(f"{_counted(redelivered)} records were delivered again and counted once")
-    lost = len({edge for each in books for edge in each.edges})
+    lost = len(_edges(books))
     if lost:
         notes.append(f"{lost:,} ranges of the sources could not be read")
     crowded = sum(each.crowded for each in books)
@@ -310,6 +335,26 @@ def _sample(verdict: Verdict, kind: str, path: str) -> Sample:
         note=finding.note,
         legacy=_place(verdict.legacy),
         rebuilt=_place(verdict.rebuilt),
+    )
+
+
+def _edges(books: list[Books]) -> list[Edge]:
+    """Return the lost ranges that any judge knows of, the youngest first."""
+    return sorted({edge for each in books for edge in each.edges}, key=lambda edge: (-edge.to_ms, edge))
+
+
+def _lost_range(edge: Edge) -> LostRange:
+    source = edge.source
+    return LostRange(
+        side=SIDES[source.side],
+        topic=source.topic,
+        partition=source.partition,
+        incarnation=source.incarnation,
+        start=edge.start,
+        end=None if edge.end == UNKNOWN_END else edge.end,
+        from_ms=None if edge.from_ms == FAR_PAST else edge.from_ms,
+        to_ms=edge.to_ms,
+        reason=edge.reason,
     )
 
 

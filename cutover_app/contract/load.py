@@ -178,7 +178,6 @@ def _unsupported(contract: Contract, file: YamlFile) -> Iterator[Problem]:
         (("rebuilt", "format"), contract.rebuilt.format != "json"),
         (("verdicts", "format"), contract.verdicts.format != "json"),
         (("match", "kafka_key"), contract.match.kafka_key),
-        (("start",), contract.start != "earliest"),
     ]
     if isinstance(contract.rebuild, dict):
         rules = all_rules(contract.rebuild)
@@ -193,5 +192,4 @@ _INSTEAD: Final[dict[Place, str]] = {
     ("legacy", "format"): "expected json",
     ("rebuilt", "format"): "expected json",
     ("verdicts", "format"): "expected json",
-    ("start",): "expected earliest",
 }

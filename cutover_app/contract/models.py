@@ -32,6 +32,7 @@ from cutover_app.contract.mapping import (
     check_table,
     targets_of,
 )
+from cutover_app.contract.start import EARLIEST, Start
 from cutover_app.contract.units import Duration, Size, parse_duration
 from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
 
@@ -318,7 +319,7 @@ class Contract(Model):
     rebuilt: Rebuilt
     match: Match
     order: Order | None = None
-    start: str = "earliest"
+    start: Start = EARLIEST
     timing: Timing = Timing()
     rebuild: Rebuild
     lookups: dict[str, dict[Any, Any]] = Field(default_factory=dict)

@@ -78,6 +78,8 @@ class Books(msgspec.Struct, array_like=True):
     imbalances: list[str] = []
     imbalanced: int = 0
     """How many imbalances there were in all."""
+    seen_ms: list[int] = []
+    """Per source: the timestamp of the last entry that arrived; what a source is known by once its topic is gone."""
 
     def source_index(self, source: Source) -> int:
         """Return the place of a source, new ones at the end: a function of the log alone."""
@@ -86,6 +88,7 @@ class Books(msgspec.Struct, array_like=True):
         except ValueError:
             self.sources.append(source)
             self.marks.append((-1, -1))
+            self.seen_ms.append(0)
             return len(self.sources) - 1
 
     def arrived(self, name: str, entries: int) -> None:

@@ -215,6 +215,8 @@ class Judge:
             (row.expected if side == LEGACY else row.actual).append(record)
             add_payload(side, position, PendingRow(key, now, entry.payload))
             touched[key] = None
+        if mark > books.marks[source]:
+            books.seen_ms[source] = entries[-1].timestamp
         books.marks[source] = mark
         ledger.accepted += accepted
         ledger.tallies[PENDING] += accepted

@@ -71,6 +71,11 @@ class Sampling:
         for partition, position in positions.items():
             self.progress(partition, position)
 
+    def position(self, partition: int) -> int | None:
+        """Return the position below which everything of a partition is in intake, where that is known."""
+        each = self._progress.get(partition)
+        return each.position if each is not None else None
+
     def progress(self, partition: int, position: int) -> None:
         """Record that intake has acknowledged everything below `position`; ignored for a partition not assigned."""
         each = self._progress.get(partition)

@@ -191,17 +191,3 @@ async def delete(cluster: Cluster, names: Sequence[str]) -> None:
         for name, code in answer.topic_error_codes:
             if code:
                 raise for_code(code)(name)
-
-
-async def resolve_start(cluster: Cluster, group: str, topic: str) -> dict[int, int]:
-    """Where the run begins to read a topic: decided once, committed before the first fetch (R8).
-
-    Returns the start of the partitions that had none. A group with members has resolved its
-    starts already and lets nobody else commit, which is fine.
-    """
-    committed = await cluster.committed(group, topic)
-    earliest = await bounds(cluster, topic, EARLIEST)
-    starts = {number: at for number, at in earliest.items() if number not in committed}
-    if starts:
-        await cluster.commit(group, topic, starts)
-    return starts

@@ -11,6 +11,7 @@ from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
+    LeaderNotAvailableError,
     NodeNotReadyError,
     NoError,
     UnknownMemberIdError,
@@ -18,16 +19,18 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
-from aiokafka.protocol.offset import OffsetRequest
 
 from cutover_app.kafka.errors import KafkaUnavailable
-from cutover_app.kafka.protocol import TopicMetadataRequest
+from cutover_app.kafka.protocol import ListOffsetsRequest, TopicMetadataRequest
 from cutover_app.kafka.settings import Broker
 
 RETRY_SECONDS = 0.1
 EARLIEST = -2
 LATEST = -1
-_UNCOMMITTED = 0
+#: The record with the highest timestamp.
+YOUNGEST = -3
+#: A new leader does not know yet how far its log counts; aiokafka has no name for that.
+OFFSET_NOT_AVAILABLE = 78
 
 _Answer = TypeVar("_Answer")
 
@@ -105,9 +108,9 @@ class Cluster:
         answer = await self.ask(TopicMetadataRequest(None))
         return sorted(name for _code, name, *_rest in answer.topics)
 
-    async def topics(self, names: Iterable[str]) -> dict[str, Topic]:
-        """Those of the named topics that exist."""
-        answer = await self.ask(TopicMetadataRequest(sorted(names)))
+    async def topics(self, names: Iterable[str], *, node: int | None = None) -> dict[str, Topic]:
+        """Those of the named topics that exist, as a node (any, when None) sees them."""
+        answer = await self.ask(TopicMetadataRequest(sorted(names)), node)
         found = {}
         for code, name, topic_id, _internal, partitions, *_rest in answer.topics:
             if for_code(code) is UnknownTopicOrPartitionError:
@@ -124,41 +127,48 @@ class Cluster:
         A partition without a record at or after that time is left out. Errors, that of a leader
         that has moved among them, are raised: whoever asks knows whether to ask again.
         """
-        by_leader: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        return {partition: offset for partition, (offset, _time) in (await self.points(topic, at)).items()}
+
+    async def points(self, topic: Topic, at: int) -> dict[int, tuple[int, int]]:
+        """Per partition the same offset, and the timestamp of the record there; -1 for EARLIEST and LATEST."""
+        by_leader: defaultdict[int, list[int]] = defaultdict(list)
         for partition, leader in topic.leaders.items():
-            by_leader[leader].append((partition, at))
+            by_leader[leader].append(partition)
         answers = await asyncio.gather(
-            *(
-                self.ask(OffsetRequest(-1, _UNCOMMITTED, [(topic.name, wanted)]), leader)
-                for leader, wanted in by_leader.items()
-            )
+            *(self.ask(ListOffsetsRequest(topic.name, wanted, at), leader) for leader, wanted in by_leader.items())
         )
         found = {}
         for answer in answers:
-            for _name, partitions in answer.topics:
-                for partition, code, _timestamp, offset in partitions:
+            for _name, partitions, _tags in answer.topics:
+                for partition, code, timestamp, offset, *_rest in partitions:
+                    if code == OFFSET_NOT_AVAILABLE:
+                        raise LeaderNotAvailableError(f"{topic.name}[{partition}]")
                     _check(code, f"{topic.name}[{partition}]")
                     if offset >= 0:
-                        found[partition] = offset
+                        found[partition] = offset, timestamp
         return found
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """Positions that a group has committed; partitions without one are left out."""
+        return {number: offset for number, (offset, _note) in (await self.commits(group, topic)).items()}
 
-        def read(answer: Any) -> dict[int, int]:
+    async def commits(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
+        """The same, each with the text that was committed beside it."""
+
+        def read(answer: Any) -> dict[int, tuple[int, str]]:
             _check(answer.error_code, group)
             return {
-                partition: offset
+                partition: (offset, note or "")
                 for name, partitions in answer.topics
-                for partition, offset, _metadata, code in partitions
+                for partition, offset, note, code in partitions
                 if name == topic and not code and offset >= 0
             }
 
         return await self._ask_coordinator(group, OffsetFetchRequest(group, None), read)
 
-    async def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> bool:
-        """Commit for a group without members; False where it has some."""
-        rows = [(partition, offset, "") for partition, offset in sorted(offsets.items())]
+    async def commit(self, group: str, topic: str, commits: Mapping[int, tuple[int, str]]) -> bool:
+        """Commit positions, each with its text, for a group without members; False where it has some."""
+        rows = [(partition, offset, note) for partition, (offset, note) in sorted(commits.items())]
         request = OffsetCommitRequest(
             group,
             OffsetCommitRequest.DEFAULT_GENERATION_ID,

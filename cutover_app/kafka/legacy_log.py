@@ -60,6 +60,17 @@ class LegacyTopic:
                 return wanted.end, False
         return at, False
 
+    async def time_at(self, partition: int, offset: int) -> int | None:
+        """Return the timestamp of the first record from an offset on; None where there is none to be seen yet."""
+        consumer, place = await self._connected(), TopicPartition(self._topic, partition)
+        consumer.assign([place])
+        consumer.seek(place, offset)
+        try:
+            records = (await consumer.getmany(timeout_ms=5 * WAIT_MS, max_records=1)).get(place)
+        except OffsetOutOfRangeError:
+            return None
+        return int(records[0].timestamp) if records else None
+
     async def close(self) -> None:
         """Disconnect; a later question connects again."""
         consumer, self._consumer = self._consumer, None

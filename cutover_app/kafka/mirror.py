@@ -23,7 +23,7 @@ from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
 from cutover_app.kafka.headers import header_damage
 from cutover_app.kafka.legacy_log import LegacyTopic
 from cutover_app.kafka.mirror_offsets import MirrorOffsets
-from cutover_app.kafka.samplers import EndSampler
+from cutover_app.kafka.samplers import EndSampler, Sample
 from cutover_app.mirror.proof import Behind, Proof, Range
 
 UNREADABLE_SECONDS: Final = 30.0
@@ -53,14 +53,17 @@ class MirrorSampler:
         legacy: LegacyTopic,
         offsets: MirrorOffsets,
         partitions: Callable[[], Collection[int]],
-        lost: Callable[[Range], Awaitable[None]] | None = None,
+        lost: Callable[[int, int, int, int], None] | None = None,
+        sound: Callable[[Sample], bool] = lambda _sample: True,
         headers: Callable[[], Awaitable[str]] | None = None,
         unreadable_seconds: float = UNREADABLE_SECONDS,
         stalled_seconds: float = STALLED_SECONDS,
     ) -> None:
         """`copy` samples the copy `topic`, with a connection for each of the two who ask: the task, and the heartbeat.
 
-        `partitions` are those that this worker reads; `lost` is told what was deleted before it was copied;
+        `partitions` are those that this worker reads; `lost` is told what was deleted before it was copied
+        (partition, start, end, and a time in milliseconds up to which it was written); a sample of the copy that is
+        not `sound` is of another topic;
         `headers` says, once, what the mirror does to headers.
         """
         self.behind: list[Behind] = []
@@ -74,6 +77,7 @@ class MirrorSampler:
         self._offsets = offsets
         self._partitions = partitions
         self._lost = lost
+        self._sound = sound
         self._headers = headers
         self._beside: asyncio.Task[None] | None = None
         self._patience = unreadable_seconds
@@ -140,7 +144,12 @@ class MirrorSampler:
         await self._look(mine)
         ready = proof.ready()
         copy = await self._ask(self._copy.sample(self._topic), self._copy)
+        if not self._sound(copy):
+            return
         proof.asked(ready)
+        # Before anything is vouched for: an edge goes with or before the barrier that vouches beyond it.
+        for gone in proof.take_lost():
+            await self._tell_lost(gone, mine)
         # What only the copy has is nothing that the mirror brings: there is nothing to wait for.
         ready |= {number: tuple(barrier) for number in copy.ends if number not in legacy.ends}
         partitions = max(copy.partitions, proof.partitions)
@@ -148,8 +157,6 @@ class MirrorSampler:
         for number, before in ready.items():
             if number in copy.ends:
                 self._sampling.sampled({number: copy.ends[number]}, partitions, before)
-        for gone in proof.take_lost():
-            await self._tell_lost(gone, mine)
         self._note_behind(ready)
         if self._headers is not None and self._beside is None and any(copy.ends.values()):
             self._beside = asyncio.create_task(self._compare_headers(), name="mirror-headers")
@@ -180,8 +187,9 @@ class MirrorSampler:
         except FAILURES as error:
             log.warning("no end offsets of %s: %r", self._topic, error)
             return
-        partitions = max(copy.partitions, self._proof.partitions)
-        self._sampling.sampled(copy.ends, partitions, self._barrier, proven=False)
+        if self._sound(copy):
+            partitions = max(copy.partitions, self._proof.partitions)
+            self._sampling.sampled(copy.ends, partitions, self._barrier, proven=False)
 
     async def _tell_lost(self, gone: Range, mine: Collection[int]) -> None:
         if gone.partition not in mine:
@@ -195,7 +203,8 @@ class MirrorSampler:
             self._topic,
         )
         if self._lost is not None:
-            await self._lost(gone)
+            next_ms = await self._ask(self._legacy.time_at(gone.partition, gone.end), self._legacy)
+            self._lost(gone.partition, gone.start, gone.end, int(time.time() * 1000) if next_ms is None else next_ms)
 
     async def _compare_headers(self) -> None:
         """Once, and never in the way of a proof."""
@@ -261,7 +270,8 @@ def mirror_sampler(
     contract: Contract,
     sampling: Sampling,
     partitions: Callable[[], Collection[int]],
-    lost: Callable[[Range], Awaitable[None]] | None = None,
+    lost: Callable[[int, int, int, int], None] | None = None,
+    sound: Callable[[Sample], bool] = lambda _sample: True,
 ) -> MirrorSampler:
     """Return the sampler of a contract whose legacy topic is a copy."""
     work = work_broker(contract)
@@ -273,6 +283,7 @@ def mirror_sampler(
         offsets=mirror_offsets(contract),
         partitions=partitions,
         lost=lost,
+        sound=sound,
         headers=lambda: header_damage(contract),
     )
 

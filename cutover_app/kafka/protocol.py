@@ -1,4 +1,7 @@
-"""The one request that aiokafka lacks: Metadata version 10, which carries topic ids."""
+"""Requests in versions that aiokafka lacks.
+
+Metadata version 10 carries topic ids; ListOffsets version 7 knows the record with the highest timestamp.
+"""
 
 from io import BytesIO
 from typing import Any
@@ -9,8 +12,10 @@ from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
     CompactString,
+    Int8,
     Int16,
     Int32,
+    Int64,
     Schema,
     TaggedFields,
 )
@@ -118,3 +123,78 @@ class TopicMetadataRequest(Request[MetadataRequestV10]):  # type: ignore[misc] #
         if self._topics is not None:
             topics = [(NO_ID, name, {}) for name in self._topics]
         return request_struct_class(topics, False, False, False, {})
+
+
+class ListOffsetsResponseV7(Response):  # type: ignore[misc] # aiokafka is not typed
+    """Per partition an offset and the timestamp of the record there; -1 where there is none."""
+
+    API_KEY = 2
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("timestamp", Int64),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class ListOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka is not typed
+    """Times per partition; -1, -2 and -3 mean the end, the start and the record with the highest timestamp."""
+
+    API_KEY = 2
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = ListOffsetsResponseV7
+    SCHEMA = Schema(
+        ("replica_id", Int32),
+        ("isolation_level", Int8),
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("current_leader_epoch", Int32),
+                        ("timestamp", Int64),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class ListOffsetsRequest(Request[ListOffsetsRequestV7]):  # type: ignore[misc] # aiokafka is not typed
+    """Asks the leader of partitions of one topic for one point in time, records of open transactions included."""
+
+    API_KEY = 2
+
+    def __init__(self, topic: str, partitions: list[int], at: int) -> None:
+        self._topic = topic
+        self._partitions = partitions
+        self._at = at
+
+    def build(self, request_struct_class: type[ListOffsetsRequestV7]) -> Any:
+        """The request of that version."""
+        partitions: list[Any] = [(number, -1, self._at, {}) for number in self._partitions]
+        return request_struct_class(-1, 0, [(self._topic, partitions, {})], {})

@@ -15,8 +15,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.closing import NEVER
-from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Frame, decode_frame
+from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Frame, Source, decode_frame
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
+from cutover_app.core.standing import standing_from, topic_id
 from cutover_app.core.state import PENDING, TALLIES, FamilyRow, decode_row
 from cutover_app.core.verdicts import Verdict, decode_verdict
 from cutover_app.kafka.cluster import LATEST, Cluster
@@ -231,16 +232,17 @@ class Quiet:
     async def _all_forwarded(self) -> bool:
         """Compare what the group has committed with the ends of the sources."""
         bootstrap, contract = self._watch.bootstrap, self._contract
-        group, topics = app_id_of(contract), (contract.legacy.topic, contract.rebuilt.topic)
         homes = legacy_home(contract, bootstrap), bootstrap
-        return all([await _all_committed(home, group, topic) for home, topic in zip(homes, topics, strict=True)])
-
-
-async def _all_committed(bootstrap: str, group: str, topic: str) -> bool:
-    async with Cluster(Broker.parse(bootstrap)) as cluster:
-        committed = await cluster.committed(group, topic)
-    ends = await ends_of(bootstrap, topic)
-    return all(committed.get(place.partition, -1) >= end for place, end in ends.items())
+        for side, name in ((LEGACY, contract.legacy.topic), (REBUILT, contract.rebuilt.topic)):
+            async with Cluster(Broker.parse(homes[side])) as cluster:
+                topic = (await cluster.topics([name]))[name]
+                commits = await cluster.commits(app_id_of(contract), name)
+                ends = await cluster.offsets(topic, LATEST)
+            for number, end in ends.items():
+                standing = standing_from(Source(side, name, topic.id, number), *commits.get(number, (-1, "")))
+                if standing.position < end or topic_id(standing.source.incarnation) != topic.id:
+                    return False
+        return True
 
 
 def legacy_home(contract: Contract, bootstrap: str) -> str:

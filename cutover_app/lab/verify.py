@@ -1,6 +1,6 @@
 """Holds what a run said against everything that it can be held against.
 
-1. The oracle: what the verdicts must be, from the source topics alone.
+1. The oracle: what the verdicts must be, from the source topics, and the ranges of them that nobody could read.
 2. The ledger: what was planted, found, and said without cause.
 3. The books: they balance, and they account for every message that the source topics hold.
 4. The replay: a judge that reads the same intake log again, in chunks of another size, with its rows in memory, comes
@@ -19,14 +19,15 @@ from cutover_app.contract.compile import Compiled, compile_contract
 from cutover_app.contract.load import BROKER_ENV, load_contract
 from cutover_app.contract.models import Contract
 from cutover_app.contract.terms import judge_terms
-from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Entry, Source
+from cutover_app.core.frames import SIDES, Edge
 from cutover_app.core.judge import Judge
 from cutover_app.core.memory import MemoryStore
 from cutover_app.core.verdicts import FINE, Finding, Verdict, decode_verdict, encode_verdict
 from cutover_app.kafka.topics import intake_of
-from cutover_app.lab.evidence import Totals, legacy_home, read_intake, read_topic, read_verdicts, total
+from cutover_app.lab.evidence import Totals, read_intake, read_verdicts, total
 from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
 from cutover_app.lab.oracle import DIFFERENCES_MAX, Terms, compact, differences, oracle
+from cutover_app.lab.sources import read_sources
 
 REPLAY_FRAMES: Final = 40
 """Frames between two checkpoints of the replay: unlike anything that a worker does."""
@@ -64,10 +65,12 @@ class Findings:
     judgement: Judgement
     totals: Totals
     entries: tuple[int, int]
-    """Messages that the source topics hold, expected and actual."""
+    """Messages that the run had to accept, expected and actual."""
     against_oracle: list[str]
     against_books: list[str]
     against_replay: list[str]
+    edges: list[Edge]
+    """Ranges that the run says nobody could read."""
     verdicts: Mapping[str, Verdict] = field(repr=False)
 
     @property
@@ -85,8 +88,8 @@ class Findings:
 async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findings:
     """Examine a run that has come to its end; `totals` are its books."""
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
-    legacy, rebuilt = await _sources(subject)
     compiled, contract = subject.compiled, subject.contract
+    given = await read_sources(subject.bootstrap, contract, compiled)
     terms = Terms(
         contract.contract,
         contract.match.unique,
@@ -94,9 +97,9 @@ async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findi
         lambda expected, actual: _as_published(compiled.diff(expected, actual)),
         late_ms=contract.timing.late_ms,
     )
-    expectations = oracle(legacy, rebuilt, (), terms)
-    entries = len(legacy), len(rebuilt)
-    del legacy, rebuilt
+    expectations = oracle(given.legacy, given.rebuilt, given.edges, terms)
+    entries, edges = (len(given.legacy), len(given.rebuilt)), given.edges
+    del given
     planted = read_ledger(ledger) if ledger is not None else ()
     return Findings(
         outcomes=Counter(verdict.outcome for verdict in verdicts.values()),
@@ -106,6 +109,7 @@ async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findi
         against_oracle=differences(verdicts, expectations, shown_key=compiled.shown_key),
         against_books=[*totals.balance, *_unaccounted(totals, entries)],
         against_replay=await _replay(subject, verdicts, totals),
+        edges=edges,
         verdicts=verdicts,
     )
 
@@ -117,24 +121,9 @@ def plain(verdicts: Iterable[Verdict]) -> Iterator[Mapping[str, Any]]:
             yield _decode(encode_verdict(verdict))
 
 
-async def _sources(subject: Subject) -> tuple[list[tuple[Source, Entry]], list[tuple[Source, Entry]]]:
-    legacy: list[tuple[Source, Entry]] = []
-    rebuilt: list[tuple[Source, Entry]] = []
-    compiled = subject.compiled
-    topic = subject.contract.legacy.topic
-    async for records in read_topic(legacy_home(subject.contract, subject.bootstrap), topic):
-        source = Source(LEGACY, topic, "", records[0].partition)
-        legacy += [(source, entry) for record in records for entry in compiled.rebuild(record)]
-    topic = subject.contract.rebuilt.topic
-    async for records in read_topic(subject.bootstrap, topic):
-        source = Source(REBUILT, topic, "", records[0].partition)
-        rebuilt += [(source, compiled.observe(record)) for record in records]
-    return legacy, rebuilt
-
-
 def _unaccounted(totals: Totals, entries: tuple[int, int]) -> list[str]:
     return [
-        f"{name}: {accepted} messages accepted, the topic has {there}"
+        f"{name}: {accepted} messages accepted, the topic gave {there}"
         for name, accepted, there in zip(SIDES, totals.accepted, entries, strict=True)
         if accepted != there
     ]

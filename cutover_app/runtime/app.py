@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -93,6 +93,10 @@ class CutoverApp(faust.App):
         self._lock: object = None
         #: Ids of our topics: a topic of the same name with another id is another topic.
         self.topic_ids: dict[str, str] = {}
+        #: Source topics: where records are gone, they go on behind the gap and say so.
+        self.lossy: frozenset[str] = frozenset()
+        #: Set when a source is not what it was: its partitions are to be resolved anew.
+        self.doubts = asyncio.Event()
         super().__init__(*args, **options)
 
     @property
@@ -122,6 +126,25 @@ class CutoverApp(faust.App):
         for service in self._beside:
             await self.add_runtime_dependency(service)
 
+    @property
+    def tenure(self) -> int | None:
+        """Generation of the assignment that is held; None between two."""
+        return self._tenure
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions this worker believes that topics have."""
+        return await self.chunk_consumer.partition_counts(topics)
+
+    async def rejoin(self) -> None:
+        """Have the partitions handed out anew, by what topics there are now."""
+        await self.chunk_consumer.rejoin()
+
+    def doubt(self, why: str) -> None:
+        """A source topic is not what this worker believes: nothing of it is forwarded until it is taken over anew."""
+        if not self.doubts.is_set():
+            log.warning("%s: it is looked at again", why)
+            self.doubts.set()
+
     # -- partitions come and go; called by the consumer and by recovery
 
     async def take_partitions(self, assigned: set[TP], generation_id: int) -> None:
@@ -141,8 +164,10 @@ class CutoverApp(faust.App):
 
         try:
             assigned = consumer.assignment()
-            sources = [tp for tp in assigned if tp.topic in self.partitions.stages]
-            starts = await consumer.start_positions(sources)
+            self.doubts.clear()
+            starts: dict[TP, int] = {}
+            for topic, stage in self.partitions.stages.items():
+                starts |= await stage.starts([tp for tp in assigned if tp.topic == topic])
             if ours():
                 positions = await self.partitions.open(assigned, starts, ours)
                 await consumer.open_streams(positions, ours)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.runtime.fatal import die
@@ -35,20 +34,20 @@ class Sampler(Protocol):
 class TopicSampler:
     """Asks the cluster at once: the topic itself is what the producer writes to."""
 
-    def __init__(self, sampling: Sampling, ends: EndSampler, topic: str) -> None:
-        self._sampling = sampling
+    def __init__(self, stage: SourceStage, ends: EndSampler) -> None:
+        self._stage = stage
         self._ends = ends
-        self._topic = topic
 
     async def after(self, barrier: Sequence[int]) -> None:
         """One sample."""
         try:
-            sample = await self._ends.sample(self._topic)
+            sample = await self._ends.sample(self._stage.topic)
         except (KafkaError, KafkaUnavailable, TimeoutError) as error:
             # No sample proves nothing: what could be closed by it waits for the next one.
-            log.warning("no end offsets of %s: %r", self._topic, error)
+            log.warning("no end offsets of %s: %r", self._stage.topic, error)
             return
-        self._sampling.sampled(sample.ends, sample.partitions, barrier)
+        if self._stage.sound(sample):
+            self._stage.sampling.sampled(sample.ends, sample.partitions, barrier)
 
     async def close(self) -> None:
         """Disconnect."""

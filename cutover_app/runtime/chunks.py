@@ -5,6 +5,7 @@ aborted transactions and compacted-away records move the position without giving
 counts as "read up to here" is therefore always `end`, never "last record + 1".
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ class Record(Protocol):
 class Chunk:
     """Records of the positions [start, end) of one partition."""
 
-    __slots__ = ("end", "readable", "records", "size", "start", "tp")
+    __slots__ = ("after", "end", "fetched", "readable", "records", "size", "start", "tp")
 
     def __init__(self, tp: TP, start: int, end: int, records: Sequence[Record], *, size: int, readable: int) -> None:
         self.tp = tp
@@ -36,6 +37,10 @@ class Chunk:
         self.size = size
         #: Where reading would have ended when this chunk was fetched: the last stable offset, or -1 if not known.
         self.readable = readable
+        #: Where the chunk before this one ended. What lies from there to `start` was deleted before it was read.
+        self.after = start
+        #: When it was fetched (monotonic seconds).
+        self.fetched = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<Chunk {self.tp.topic}[{self.tp.partition}] {self.start}..{self.end} {len(self.records)} records>"

@@ -10,26 +10,32 @@ Any error ends the process, as everywhere: the next owner reads on where intake'
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 from mode import Service
 
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import COMMIT_SECONDS, REVOKE_SECONDS
+from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.fatal import die, die_after
 from cutover_app.runtime.forwarding import Forwarder
 from cutover_app.runtime.transport import (
+    COMMIT_SECONDS_MAX,
     FETCH_BYTES_MAX,
     FETCH_PARTITION_BYTES,
     FETCH_WAIT_MS,
+    MOVED_SECONDS,
     POLL_SECONDS,
     check_continuity,
     fetch_chunks,
+    moved_chunks,
 )
 
 SESSION_MS: Final = 10_000
@@ -56,21 +62,49 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         self._held: frozenset[TP] = frozenset()
         self._tenure = 0
         self._expected: dict[TP, int] = {}
-        self._committable: dict[TP, int] = {}
-        self._committed: dict[TP, int] = {}
+        self._fetched: dict[TP, int] = {}
+        self._committable: dict[TP, tuple[int, str]] = {}
+        self._committed: dict[TP, tuple[int, str]] = {}
+        self._holds = False
+        self._moved_next = 0.0
+        #: Set when the topic is not what it was: its partitions are to be resolved anew.
+        self.doubts = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         super().__init__(**kwargs)
 
     # -- `runtime.stage.Reader`
 
-    def set_committable(self, tp: TP, offset: int) -> None:
-        """All of `tp` below `offset` is in intake."""
-        self._committable[tp] = offset
+    def set_committable(self, tp: TP, offset: int, note: str = "") -> None:
+        """All of `tp` below `offset` is in intake; `note` is committed with it."""
+        self._committable[tp] = offset, note
 
     def hold(self, topic: str, tps: Iterable[TP]) -> None:  # noqa: ARG002 - there is one topic
         """Fetch exactly these partitions no more, until the next call."""
         self._held = frozenset(tps)
+
+    # -- `runtime.watching.Group`
+
+    @property
+    def tenure(self) -> int | None:
+        """Number of the assignment that is held; None between two."""
+        return self._tenure if self._holds else None
+
+    def doubt(self, why: str) -> None:
+        """The topic is not what this worker believes: nothing of it is forwarded until it is taken over anew."""
+        if not self.doubts.is_set():
+            log.warning("%s: it is looked at again", why)
+            self.doubts.set()
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions this worker believes that topics have."""
+        cluster = self._consumer._client.cluster
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+
+    async def rejoin(self) -> None:
+        """Have the partitions handed out anew, by what topics there are now."""
+        await self._consumer._client.force_metadata_update()
+        self._consumer._coordinator.request_rejoin()
 
     # -- service
 
@@ -124,10 +158,16 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             await asyncio.sleep(POLL_SECONDS / 5)
             return
         found = await fetch_chunks(self._consumer, wanted, POLL_SECONDS)
+        if time.monotonic() >= self._moved_next and self._tenure == tenure:
+            # A position that was reset may find nothing to fetch.
+            self._moved_next = time.monotonic() + MOVED_SECONDS
+            found = moved_chunks(self._consumer._fetcher, wanted) | found
         for chunks in found.values():
             for chunk in chunks:
                 if self._tenure != tenure:  # a rebalance came in between; it will be read again
                     return
+                if not self._follows(chunk):
+                    continue
                 check_continuity(chunk, self._expected.get(chunk.tp))
                 self._expected[chunk.tp] = chunk.end
                 self._idle.clear()
@@ -136,14 +176,27 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
                 finally:
                     self._idle.set()
 
+    def _follows(self, chunk: Chunk) -> bool:
+        """Note what was lost before a chunk; False for one that is not to be handed on."""
+        before = self._fetched.get(chunk.tp, chunk.start)
+        if self.doubts.is_set():
+            return False
+        if chunk.start < before:
+            self.doubt(f"{chunk.tp.topic}[{chunk.tp.partition}] goes back from {before} to {chunk.start}")
+            return False
+        chunk.after = before
+        self._fetched[chunk.tp] = chunk.end
+        return chunk.end > before
+
     async def _commit(self) -> None:
         """Commit what is committable; a group that has moved on refuses, and that is fine."""
         new = {tp: at for tp, at in self._committable.items() if self._committed.get(tp) != at}
         if not new:
             return
         try:
-            await self._consumer.commit({TopicPartition(*tp): at for tp, at in new.items()})
-        except (CommitFailedError, IllegalStateError) as error:
+            async with asyncio.timeout(COMMIT_SECONDS_MAX):
+                await self._consumer.commit(self._commits(new))
+        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             log.info("nothing committed on the legacy cluster, the group has moved on: %s", type(error).__name__)
         except KafkaError as error:
             if not error.retriable:
@@ -151,6 +204,11 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             log.warning("nothing committed on the legacy cluster: %r", error)
         else:
             self._committed |= new
+
+    def _commits(self, new: dict[TP, tuple[int, str]]) -> dict[Any, Any]:
+        # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
+        there = self._consumer._client.cluster.partitions_for_topic(self._topic) or ()
+        return {TopicPartition(*tp): OffsetAndMetadata(*at) for tp, at in new.items() if tp.partition in there}
 
     # -- rebalances; aiokafka would log an error of a listener and go on
 
@@ -170,6 +228,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     async def _leave(self) -> None:
         self._tenure += 1
+        self._holds = False
         self._open = set()
         last_resort = die_after(REVOKE_SECONDS, "leaving the partitions of the legacy cluster")
         try:
@@ -178,19 +237,18 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             await self._commit()
         finally:
             last_resort.cancel()
-        for kept in (self._committable, self._committed, self._expected):
+        for kept in (self._committable, self._committed, self._expected, self._fetched):
             kept.clear()
 
     async def _take(self, assigned: list[Any]) -> None:
         tenure = self._tenure
-        committed = {place: await self._consumer.committed(place) for place in assigned}
-        fresh = [place for place, at in committed.items() if at is None]
-        starts = await self._consumer.beginning_offsets(fresh) if fresh else {}
-        positions = {TP(*place): starts[place] if at is None else at for place, at in committed.items()}
+        self.doubts.clear()
+        positions = await self.forwarder.starts([TP(*place) for place in assigned])
         if self._tenure != tenure:
             return
         for place in assigned:
             self._consumer.seek(place, positions[TP(*place)])
         await self.forwarder.assigned(positions)
         self._expected.update(positions)
-        self._open = set(positions)
+        self._fetched.update(positions)
+        self._open, self._holds = set(positions), True

@@ -3,21 +3,38 @@
 It keeps no state but counters since the last barrier: how many entries went into each intake partition, and how each
 source offset that was passed is accounted for (R2). Both change in the sender's turn, in the order in which frames
 are handed to the producer, so a barrier says what is true of the log before it.
+
+What nobody can read any more is told as an edge (R8). The edges of a standing are told again whenever its partition is
+taken over, in the first barrier after that and so before any that vouches; one that is found while reading is told, and
+acknowledged by every intake partition, before anything beyond it goes out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import msgspec
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from cutover_app.contract.compile import Compiled
 from cutover_app.core.forwarding import frames, lay_out
-from cutover_app.core.frames import LEGACY, Barrier, Entry, Passed, Source, Vouch, encode_frame
+from cutover_app.core.frames import LEGACY, Barrier, Edge, Entry, Passed, Source, Vouch, encode_frame
 from cutover_app.core.sampling import Sampling
+from cutover_app.core.standing import FAR_PAST, Standing, lost, note_of, with_edges
+from cutover_app.kafka.cluster import RETRY_SECONDS
+from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.samplers import Identity, Sample
+from cutover_app.kafka.starts import Starts
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.stage import SourceStage
+
+log = logging.getLogger(__name__)
 
 Reader = Callable[[Sequence[Any]], tuple[list[Entry], int]]
 """Makes the entries of source records, and counts the records that the contract filters."""
@@ -41,17 +58,40 @@ class Forwarder:
     """Forwards one source topic, and builds the barriers of its side."""
 
     def __init__(
-        self, stage: SourceStage, read: Reader, alignment: Alignment, *, side: int, rules: str, partitions: int
+        self,
+        stage: SourceStage,
+        read: Reader,
+        alignment: Alignment,
+        *,
+        starts: Starts,
+        identity: Identity,
+        doubt: Callable[[str], None],
+        side: int,
+        rules: str,
+        partitions: int,
     ) -> None:
         self.stage = stage
+        self.topic_id = ""
+        """Id of the topic that is read; empty before partitions were taken over for the first time."""
+        stage.note, stage.sound = self._note, self._is_sound
         self._read = read
         self._alignment = alignment
+        self._starts = starts
+        self._identity = identity
+        self._doubt = doubt
         self._side = side
         self._rules = rules
         self._partitions = partitions
         self._sent = [0] * partitions
         self._passed: list[Passed] = []
         alignment.join(side, stage.hold)
+        self._standings: dict[int, Standing] = {}
+        self._edges: list[Edge] = []
+        """To be told by the next barrier."""
+        self._last_ms: dict[int, int] = {}
+        """Timestamp of the last record read, by source partition."""
+        self._stamps: dict[int, deque[tuple[int, int]]] = {}
+        """The same as of positions that are not in intake yet."""
 
     @property
     def sampling(self) -> Sampling:
@@ -61,11 +101,17 @@ class Forwarder:
         return sampling
 
     def source(self, partition: int) -> Source:
-        """Return a partition of this side's topic."""
-        return Source(self._side, self.stage.topic, "", partition)
+        """Return a partition of this side's topic, in the incarnation that is read."""
+        standing = self._standings.get(partition)
+        return standing.source if standing else Source(self._side, self.stage.topic, self.topic_id, partition)
 
     async def take(self, chunk: Chunk) -> None:
         """Forward a run of source records; returns when it is on its way, not when it has arrived."""
+        if not await self._is_of_this_topic(chunk):
+            return
+        if chunk.after < chunk.start:
+            await self._tell_lost(chunk)
+        self._stamp(chunk)
         self._alignment.moved(self._side, chunk)
         entries, filtered = self._read(chunk.records)
         source = self.source(chunk.tp.partition)
@@ -102,29 +148,136 @@ class Forwarder:
                 sender=self.stage.sender.sender_id,
                 side=self._side,
                 topic=self.stage.topic,
-                incarnation="",
+                incarnation=self.topic_id,
                 partitions=sampling.partitions,
                 vouches=[Vouch(source, offsets[partition]) for source, offsets in vouches],
                 sent=self._sent[partition],
                 passed=self._passed,
-                edges=[],
+                edges=self._edges,
                 proven=sampling.proven,
             )
             built[partition] = encode_frame(barrier)
         self._sent = [0] * self._partitions
         self._passed = []
+        self._edges = []
         return built
+
+    # -- what is lost, and whether the topic is still the same
+
+    async def _tell_lost(self, chunk: Chunk) -> None:
+        """Have every intake partition know of a lost range before anything beyond it is forwarded or committed."""
+        partition = chunk.tp.partition
+        next_ms = chunk.records[0].timestamp if chunk.records else _now_ms()
+        last_ms = self._last_ms.get(partition, FAR_PAST)
+        edge = lost(self.source(partition), chunk.after, chunk.start, last_ms=last_ms, next_ms=next_ms)
+        log.warning(
+            "%s[%s]: offsets %s to %s were deleted before they were read; what they may explain is indeterminate",
+            chunk.tp.topic,
+            partition,
+            edge.start,
+            edge.end,
+        )
+        self._edges.append(edge)
+        # Should the heart take the edge into a barrier of its own first: this one is acknowledged after that one.
+        await self.stage.sender.send_barriers(self.barriers)
+
+    def never_copied(self, partition: int, start: int, end: int, next_ms: int) -> None:
+        """Have it told that offsets [start, end) of the legacy cluster were deleted before they were copied.
+
+        They have no place in the copy: the edge is an empty range of it. `next_ms` is a time up to which they may have
+        been written. The edge stays with the partition's standing, for whoever takes that over.
+        """
+        standing = self._standings.get(partition)
+        if standing is None:
+            return
+        at, last_ms = standing.position, self._last_ms.get(partition, standing.last_ms)
+        reason = f"offsets {start} to {end} were deleted on the legacy cluster before they were copied"
+        edge = Edge(standing.source, at, at, last_ms, max(last_ms, next_ms), reason)
+        self._standings[partition] = with_edges(standing, edge)
+        self._edges.append(edge)
+
+    def _stamp(self, chunk: Chunk) -> None:
+        if chunk.records:
+            partition, last_ms = chunk.tp.partition, chunk.records[-1].timestamp
+            self._last_ms[partition] = last_ms
+            self._stamps.setdefault(partition, deque()).append((chunk.end, last_ms))
+
+    def _note(self, tp: TP, position: int) -> str:
+        """Return what is committed beside a position: the standing, with the last record below the position."""
+        standing = self._standings.get(tp.partition)
+        if standing is None:
+            return ""
+        stamps, last_ms = self._stamps.get(tp.partition, ()), standing.last_ms
+        while stamps and stamps[0][0] <= position:
+            last_ms = stamps.popleft()[1]
+        if last_ms != standing.last_ms:
+            standing = self._standings[tp.partition] = msgspec.structs.replace(standing, last_ms=last_ms)
+        return note_of(standing)
+
+    async def _is_of_this_topic(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk is of the topic whose position this is; otherwise everything is to be taken over anew.
+
+        A cluster that cannot be asked is asked again: nothing is forwarded meanwhile.
+        """
+        while True:
+            try:
+                found = await self._identity.at(chunk.tp.partition, chunk.fetched)
+                break
+            except (KafkaError, KafkaUnavailable, TimeoutError) as error:
+                log.warning("cannot ask for the id of %s: %r", self.stage.topic, error)
+            if not self.stage.partitions:
+                return False
+            await asyncio.sleep(RETRY_SECONDS)
+        if found != self.topic_id:
+            self._doubt(f"topic {self.stage.topic} was deleted" + (" and created anew" if found else ""))
+            return False
+        return True
+
+    def _is_sound(self, sample: Sample) -> bool:
+        """Tell whether a sample is of the topic that is read, and of a log that still has what was read of it."""
+        if sample.topic_id != self.topic_id:
+            self._doubt(f"topic {self.stage.topic} was deleted and created anew")
+            return False
+        for partition, end in sample.ends.items():
+            position = self.sampling.position(partition)
+            if position is not None and end < position:
+                self._doubt(f"{self.stage.topic}[{partition}] ends at {end}, below position {position}")
+                return False
+        return True
 
     # -- what partitions coming and going means for a side (`runtime.partitions.Stage`)
 
+    async def starts(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Ask what was committed, and hold it against the topic as it is."""
+        wanted = list(tps)
+        if not wanted:
+            self._standings = {}
+            return {}
+        found, self._standings = await self._starts.resolve(tp.partition for tp in wanted)
+        if found != self.topic_id:
+            self.topic_id = found
+            self.sampling.partitions = 0  # nothing is known of how many partitions this one has
+        return {tp: self._standings[tp.partition].position for tp in wanted}
+
     async def assigned(self, positions: Mapping[TP, int]) -> None:
-        """Begin to read these partitions."""
+        """Begin to read these partitions; their edges go with the first barrier."""
+        self._stamps = {}
+        self._last_ms = {number: each.last_ms for number, each in self._standings.items()}
+        self._edges = [edge for _number, each in sorted(self._standings.items()) for edge in each.edges]
         await self.stage.assigned(positions)
+
+    async def disconnect(self) -> None:
+        """Close what asks the cluster beside Faust."""
+        await self._identity.close()
 
     async def revoked(self) -> None:
         """Wait until everything taken is in intake."""
         self._alignment.clear(self._side)
         await self.stage.revoked()
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _joined(first: Passed, second: Passed) -> Passed:

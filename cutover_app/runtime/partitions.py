@@ -37,6 +37,9 @@ class Judge(Protocol):
 class Stage(Protocol):
     """Reader of one source topic."""
 
+    async def starts(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Where these partitions are to be read from."""
+
     async def assigned(self, positions: Mapping[TP, int]) -> None:
         """These partitions are read from these positions; called with none too."""
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
+from cutover_app.kafka.samplers import Sample
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import CutoverApp
 from cutover_app.runtime.intake import IntakeSender
@@ -22,15 +23,15 @@ class Sampling(Protocol):
     def barrier_acked(self, offsets: Sequence[int]) -> None:
         """Offsets of the newest barrier, by intake partition."""
 
-    def sampled(self, ends: Mapping[int, int], partitions: int) -> None:
+    def sampled(self, ends: Mapping[int, int], partitions: int, barrier: Sequence[int] | None = None) -> None:
         """What the cluster said after that."""
 
 
 class Reader(Protocol):
     """Whoever reads the source topic: the app's consumer, or one on another cluster (`direct.py`)."""
 
-    def set_committable(self, tp: TP, offset: int) -> None:
-        """All of `tp` below `offset` is in intake."""
+    def set_committable(self, tp: TP, offset: int, note: str = "") -> None:
+        """All of `tp` below `offset` is in intake; `note` is committed with it."""
 
     def hold(self, topic: str, tps: Iterable[TP]) -> None:
         """Fetch exactly these partitions of a topic no more, until the next call."""
@@ -58,6 +59,14 @@ class SourceStage:
         self._app = app
         self._other_reader = reader
         self._on_assigned = on_assigned
+        #: What is committed beside a position.
+        self.note: Callable[[TP, int], str] = lambda _tp, _position: ""
+        #: Whether a sample is of the topic that is read, and may vouch for anything.
+        self.sound: Callable[[Sample], bool] = lambda _sample: True
+
+    async def starts(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Where to read partitions that are about to be assigned."""
+        return await self._app.chunk_consumer.start_positions(tps)
 
     @property
     def reader(self) -> Reader:
@@ -68,7 +77,7 @@ class SourceStage:
         """Begin; the positions are committable as they are, so that they are resolved only once."""
         await self.sender.start()
         for tp, position in positions.items():
-            self.reader.set_committable(tp, position)
+            self.reader.set_committable(tp, position, self.note(tp, position))
         starts = {tp.partition: position for tp, position in positions.items()}
         self.sampling.assign(starts)
         self._on_assigned(starts)
@@ -89,5 +98,5 @@ class SourceStage:
         await self.sender.send(*args, **kwargs)
 
     def _acked(self, source: TP, end: int) -> None:
-        self.reader.set_committable(source, end)
+        self.reader.set_committable(source, end, self.note(source, end))
         self.sampling.progress(source.partition, end)

@@ -16,10 +16,12 @@ arrived in between would be lost, or come from the wrong place.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -39,12 +41,18 @@ FETCH_BYTES_MAX = 16 * 1024 * 1024
 FETCH_WAIT_MS = 100
 #: How long the fetch loop waits for data before it looks again at what it may fetch.
 POLL_SECONDS = 0.1
+#: A commit that takes longer is given up; the next one says the same.
+COMMIT_SECONDS_MAX = 10.0
+#: How often it is looked whether positions have moved without a record.
+MOVED_SECONDS = 1.0
 #: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
 TOPIC_BYTES_MAX = 4 * 1024 * 1024
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
     """The thread that owns aiokafka's consumer, and the only place that knows positions."""
+
+    _moved_next = 0.0
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -63,7 +71,61 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     ) -> dict[TP, list[Chunk]]:
         if not self.consumer.flow_active:
             return {}
-        return await fetch_chunks(consumer, active_partitions, timeout or 0.0, max_records or CHUNK_RECORDS_MAX)
+        found = await fetch_chunks(consumer, active_partitions, timeout or 0.0, max_records or CHUNK_RECORDS_MAX)
+        fetcher = consumer._fetcher
+        if fetcher._subscriptions.reassignment_in_progress:
+            return found
+        return self._moved(fetcher, active_partitions) | found
+
+    def _moved(self, fetcher: Any, wanted: set[TP]) -> dict[TP, list[Chunk]]:
+        """Say once in a while where the sources are read: a position that was reset may find nothing to fetch."""
+        now = monotonic()
+        if now < self._moved_next:
+            return {}
+        self._moved_next = now + MOVED_SECONDS
+        app = cast("CutoverApp", self.consumer.app)
+        return moved_chunks(fetcher, {tp for tp in wanted if tp.topic in app.lossy})
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions this consumer believes that topics have; what it was assigned is made of that."""
+        return cast("dict[str, int]", await self.call_thread(self._partition_counts, list(topics)))
+
+    async def _partition_counts(self, topics: list[str]) -> dict[str, int]:
+        cluster = self._ensure_consumer()._client.cluster
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+
+    async def rejoin(self) -> None:
+        """Ask anew what topics there are, and have the partitions handed out anew."""
+        await self.call_thread(self._rejoin)
+
+    async def _rejoin(self) -> None:
+        consumer = self._ensure_consumer()
+        await consumer._client.force_metadata_update()
+        consumer._coordinator.request_rejoin()
+
+    async def commit_with_notes(self, commits: Mapping[TP, tuple[int, str]]) -> bool:
+        """Commit positions, each with its text; False where the group has moved on."""
+        return cast("bool", await self.call_thread(self._commit_with_notes, dict(commits)))
+
+    async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> bool:
+        consumer = self._ensure_consumer()
+        cluster = consumer._client.cluster
+        # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
+        offsets = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, note)
+            for tp, (offset, note) in commits.items()
+            if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())
+        }
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS_MAX):
+                await consumer.commit(offsets)
+        except (CommitFailedError, TimeoutError) as error:
+            self.log.info("nothing committed: %r", error)
+            return False
+        except Exception as error:
+            await self.crash(error)
+            return False
+        return True
 
     async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
         """The group's committed positions, asked of the broker."""
@@ -131,12 +193,25 @@ def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chun
 
 
 def check_continuity(chunk: Chunk, expected: int | None) -> None:
-    """Raise `FatalError` for a chunk that does not begin where the one before it ended."""
-    if expected is not None and chunk.start != expected:
-        why = "were deleted before they were read" if chunk.start > expected else "start again: a new topic?"
+    """Raise `FatalError` for a chunk that does not follow the one before it."""
+    if expected is not None and chunk.after != expected:
+        why = "were deleted before they were read" if chunk.after > expected else "start again: a new topic?"
         raise FatalError(
-            f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, got {chunk.start}: records {why}"
+            f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, got {chunk.after}: records {why}"
         )
+
+
+def moved_chunks(fetcher: Any, wanted: set[TP]) -> dict[TP, list[Chunk]]:
+    """An empty chunk for each partition that has a position and nothing fetched: it says where reading is."""
+    assignment = fetcher._subscriptions.subscription.assignment
+    found: dict[TP, list[Chunk]] = {}
+    for tp in assignment.tps if assignment is not None else ():
+        state = assignment.state_value(tp)
+        here = TP(tp.topic, tp.partition)
+        if here in wanted and tp not in fetcher._records and state.has_valid_position and not state.paused:
+            at = state.position
+            found[here] = [Chunk(here, at, at, (), size=0, readable=at)]
+    return found
 
 
 def _unchanged(_tp: Any, record: Any) -> Any:
@@ -176,8 +251,9 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._streams_open = False
-        self._committable: dict[TP, int] = {}
+        self._committable: dict[TP, tuple[int, str]] = {}
         self._expected: dict[TP, int] = {}
+        self._fetched: dict[TP, int] = {}
         self._waiting: Counter[str] = Counter()
         self._idle: dict[str, asyncio.Event] = {}
         self._held: dict[str, frozenset[TP]] = {}
@@ -197,9 +273,27 @@ class ChunkConsumer(driver.Consumer):
             await asyncio.sleep(POLL_SECONDS / 5)
             return {}
         fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        fetched = {tp: chunks for tp, chunks in fetched.items() if self._follows(chunks[0])}
         for tp, chunks in fetched.items():
             self._waiting[tp.topic] += chunks[0].size
         return fetched
+
+    def _follows(self, chunk: Chunk) -> bool:
+        """Note what was lost before a chunk of a source; False for one that is not to be handed on.
+
+        Faust would drop a chunk from before the last one without a word; here it is known that the log was cut.
+        """
+        if chunk.tp.topic not in self.app.lossy:
+            return True
+        before = self._fetched.get(chunk.tp, chunk.start)
+        if self.app.doubts.is_set():
+            return False
+        if chunk.start < before:
+            self.app.doubt(f"{chunk.tp.topic}[{chunk.tp.partition}] goes back from {before} to {chunk.start}")
+            return False
+        chunk.after = before
+        self._fetched[chunk.tp] = chunk.end
+        return chunk.end > before
 
     def _may_fetch(self, tp: TP) -> bool:
         if self._is_changelog_tp(tp):
@@ -269,6 +363,7 @@ class ChunkConsumer(driver.Consumer):
             await self._thread.stop_fetching(changelogs)
         if ours():
             self._expected.update(positions)
+            self._fetched.update(positions)
             self._streams_open = True
 
     async def start_positions(self, tps: Iterable[TP]) -> dict[TP, int]:
@@ -292,15 +387,24 @@ class ChunkConsumer(driver.Consumer):
 
     # -- committing
 
-    def set_committable(self, tp: TP, offset: int) -> None:
-        """All of `tp` below `offset` is safe elsewhere: in intake, or in a checkpoint."""
-        self._committable[tp] = offset
+    def set_committable(self, tp: TP, offset: int, note: str = "") -> None:
+        """All of `tp` below `offset` is safe elsewhere: in intake, or in a checkpoint; `note` is committed with it."""
+        self._committable[tp] = offset, note
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions this worker believes that topics have."""
+        return await self._thread.partition_counts(topics)
+
+    async def rejoin(self) -> None:
+        """Have the partitions handed out anew, by what topics there are now."""
+        await self._thread.rejoin()
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         return (tp for tp in self._committable if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
-        return self._committable.get(tp)
+        committable = self._committable.get(tp)
+        return committable[0] if committable else None
 
     async def _commit_offsets(
         self,
@@ -309,11 +413,13 @@ class ChunkConsumer(driver.Consumer):
     ) -> bool:
         """As in Faust, but what was not committed stays to be committed."""
         assignment = self.assignment()
-        mine = {tp: offset for tp, offset in offsets.items() if tp in assignment}
-        if not mine or not await self._commit(mine):
+        # What has become committable since goes with it: position and note must be of one moment.
+        mine = {tp: self._committable[tp] for tp in offsets if tp in assignment and tp in self._committable}
+        if not mine or not await self._thread.commit_with_notes(mine):
             return False
-        self._committed_offset.update(mine)
-        self.app.monitor.on_tp_commit(mine)
+        done = {tp: offset for tp, (offset, _note) in mine.items()}
+        self._committed_offset.update(done)
+        self.app.monitor.on_tp_commit(done)
         return True
 
     # -- rebalances
@@ -335,6 +441,7 @@ class ChunkConsumer(driver.Consumer):
         """Drop everything that belonged to the last assignment."""
         self._committable.clear()
         self._expected.clear()
+        self._fetched.clear()
         self._waiting.clear()
         self._held.clear()
 

@@ -9,6 +9,8 @@ import msgspec
 from cutover_app.commands.output import plain, shown, write_json
 from cutover_app.commands.render import exit_code, print_report, report_json
 from cutover_app.commands.summary import Report, summarise
+from cutover_app.core.frames import LEGACY, Edge, Source
+from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import FamilyRow
 from cutover_app.core.verdicts import Finding
 from tests.commands.test_summary import books, evidence, fold, verdict
@@ -47,6 +49,20 @@ def test_a_report_as_json() -> None:
     assert (document["v"], document["exit"], document["conclusion"]) == (1, 1, "problems")
     assert document["families"][0]["samples"][0]["actual"] == 12
     assert [side["side"] for side in document["sides"]] == ["legacy", "rebuilt"]
+
+
+def test_lost_ranges_are_listed() -> None:
+    """What could not be read is shown with its bounds, and what is not known of them in words."""
+    row, source = books(), Source(LEGACY, "t", "id", 0)
+    row.edges.append(Edge(source, 0, 1200, FAR_PAST, 1_760_000_000_000, "start"))
+    row.edges.append(Edge(source, 1200, UNKNOWN_END, 1_760_000_000_000, 1_760_000_060_000, "created anew"))
+    made = summarise(evidence(row))
+    lines = text(made).splitlines()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    assert ["legacy", "t/0", "0 to 1,200", "unknown", "2025-10-09 08:53:20Z", "start"] in cells
+    young = ["legacy", "t/0", "1,200 to its end", "2025-10-09 08:53:20Z", "2025-10-09 08:54:20Z", "created anew"]
+    assert young in cells
+    assert [each["end"] for each in json.loads(text(made, "json"))["ranges"]] == [None, 1200]
 
 
 def test_absent_values_are_absent() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from cutover_app.commands.fold import KEPT_MAX, VerdictFold
-from cutover_app.commands.summary import Evidence, summarise
+from cutover_app.commands.summary import RANGES_SHOWN, Evidence, LostRange, summarise
 from cutover_app.core.books import Books
 from cutover_app.core.frames import LEGACY, REBUILT, Edge, Source
+from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, FamilyRow
 from cutover_app.core.verdicts import Finding, Position, Verdict
 
@@ -155,6 +156,30 @@ def test_lost_ranges_are_counted_once() -> None:
     report = summarise(evidence(one, two))
     assert report.lost_ranges == 1
     assert "1 ranges of the sources could not be read" in report.notes
+    assert report.ranges == [
+        LostRange(
+            side="legacy",
+            topic="t",
+            partition=0,
+            incarnation="",
+            start=0,
+            end=10,
+            from_ms=1,
+            to_ms=2,
+            reason="start",
+        )
+    ]
+
+
+def test_the_youngest_lost_ranges_are_listed() -> None:
+    """The list is bounded, the count is not; what is not known is None and no number that looks like one."""
+    row = books()
+    source = Source(REBUILT, "t", "id", 3)
+    row.edges += [Edge(source, 0, UNKNOWN_END, FAR_PAST, number, "created anew") for number in range(RANGES_SHOWN + 7)]
+    report = summarise(evidence(row))
+    assert report.lost_ranges == RANGES_SHOWN + 7
+    assert [each.to_ms for each in report.ranges] == list(range(RANGES_SHOWN + 6, 6, -1))
+    assert (report.ranges[0].from_ms, report.ranges[0].end) == (None, None)
 
 
 # -- fold ------------------------------------------------------------------------------------------------------------

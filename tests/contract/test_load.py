@@ -167,7 +167,6 @@ def test_bad_rebuild_rules(rules: str, said: str) -> None:
     "rest",
     [
         "security: {sasl: plain}\n",
-        "start: latest\n",
         "verdicts: {format: avro}\n",
         "#\nlegacy2: {}\n",
     ],

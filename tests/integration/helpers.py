@@ -31,6 +31,7 @@ class Sent(NamedTuple):
     key: bytes | None = None
     partition: int = 0
     codec: str | None = None
+    timestamp: int | None = None
 
 
 @dataclass
@@ -64,7 +65,9 @@ async def send(bootstrap: str, topic: str, records: Sequence[Sent]) -> list[Posi
                 )
                 await producer.start()
                 producers[each.codec] = producer
-            sent = await producers[each.codec].send_and_wait(topic, each.value, key=each.key, partition=each.partition)
+            sent = await producers[each.codec].send_and_wait(
+                topic, each.value, key=each.key, partition=each.partition, timestamp_ms=each.timestamp
+            )
             places.append((topic, sent.partition, sent.offset))
     finally:
         for producer in producers.values():

@@ -16,7 +16,6 @@ from cutover_app.kafka.admin import (
     look,
     plan,
     prepare,
-    resolve_start,
 )
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Topic
 from cutover_app.kafka.cluster import Cluster as Questions
@@ -97,18 +96,6 @@ def test_topics_are_declared_once(kafka: Cluster) -> None:
         await delete(cluster, [*ids, "no-such-topic"])
 
     ask(kafka, run)
-
-
-def test_starts_are_resolved_once(kafka: Cluster, topic: Callable[..., str]) -> None:
-    """The first decision about where to begin stands, whatever the topic holds later."""
-    name = topic("source", partitions=2)
-
-    async def run(cluster: Questions) -> tuple[Any, Any, Any]:
-        first = await resolve_start(cluster, "group-of-starts", name)
-        second = await resolve_start(cluster, "group-of-starts", name)
-        return first, second, await cluster.committed("group-of-starts", name)
-
-    assert ask(kafka, run) == ({0: 0, 1: 0}, {}, {0: 0, 1: 0})
 
 
 def test_ends_are_high_watermarks(kafka: Cluster, topic: Callable[..., str]) -> None:

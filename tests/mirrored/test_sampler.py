@@ -323,8 +323,9 @@ def test_records_that_are_deleted_before_they_are_copied_are_told(kafka: Cluster
         await admin.delete_records({TopicPartition(setting.topic, 0): RecordsToDelete(before_offset=10)})
         await admin.close()
 
-        async def lost(each: Any) -> None:
-            gone.append(tuple(each))
+        def lost(partition: int, start: int, end: int, next_ms: int) -> None:
+            assert next_ms <= time.time() * 1000
+            gone.append((partition, start, end))
 
         async with setting.sender(lost=lost) as sender:
             await sender.level()

@@ -16,10 +16,11 @@ import msgspec
 from faust.types import TP
 
 from cutover_app.core.sampling import Sampling
-from cutover_app.kafka.admin import TopicSpec, compacted_topic, intake_topic, prepare, resolve_start
+from cutover_app.kafka.admin import TopicSpec, compacted_topic, intake_topic, prepare
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.kafka.settings import Broker
+from cutover_app.kafka.starts import Starts
 from cutover_app.runtime.app import CutoverApp, settings
 from cutover_app.runtime.barriers import Barriers, TopicSampler
 from cutover_app.runtime.checkpoint import Checkpointer
@@ -144,7 +145,7 @@ def wire_source(name: str) -> SourceStage:
         vouches = [[number, list(at)] for number, at in stage.sampling.vouches()]
         return {to: encode(["barrier", name, vouches]) for to in range(PARTITIONS)}
 
-    app.beside(Barriers(stage, TopicSampler(stage.sampling, EndSampler(broker), topic_name), interval=0.5, build=build))
+    app.beside(Barriers(stage, TopicSampler(stage, EndSampler(broker)), interval=0.5, build=build))
     return stage
 
 
@@ -192,9 +193,9 @@ SPECS = [
 async def declare_topics() -> dict[str, str]:
     async with Cluster(broker) as cluster:
         ids = await prepare(cluster, SPECS)
-        for topic in stages:
-            await resolve_start(cluster, app.conf.id, topic)
-        return ids
+    for topic in stages:
+        await Starts(broker, group=app.conf.id, side=0, topic=topic, books="").begin("earliest")
+    return ids
 
 
 app.prepare = declare_topics

@@ -1,0 +1,240 @@
+"""What a worker believes about a source, from literal data: what follows what, and when it doubts."""
+
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from cutover_app.core.frames import LEGACY, Barrier, Edge, Source, decode_frame
+from cutover_app.core.sampling import Sampling
+from cutover_app.core.standing import FAR_PAST, RETENTION, START, Standing, note_of, standing_from
+from cutover_app.kafka.samplers import Sample
+from cutover_app.kafka.starts import Resolved
+from cutover_app.runtime.alignment import Alignment
+from cutover_app.runtime.chunks import Chunk
+from cutover_app.runtime.forwarding import Forwarder
+from cutover_app.runtime.transport import ChunkConsumer, moved_chunks
+
+PLACE = TP("orders", 0)
+HERE = Source(LEGACY, "orders", "id-1", 0)
+
+
+def chunk(start: int, end: int, *, after: int | None = None, times: tuple[int, ...] = ()) -> Chunk:
+    made = Chunk(PLACE, start, end, [SimpleNamespace(timestamp=each) for each in times], size=0, readable=-1)
+    made.after = start if after is None else after
+    return made
+
+
+# -- what follows what -----------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """What `ChunkConsumer._follows` needs of a consumer."""
+
+    def __init__(self, at: int) -> None:
+        self.said: list[str] = []
+        self.app = SimpleNamespace(lossy={"orders"}, doubt=self._doubt, doubts=asyncio.Event())
+        self._fetched = {PLACE: at}
+
+    def _doubt(self, why: str) -> None:
+        self.said.append(why)
+        self.app.doubts.set()
+
+    def take(self, each: Chunk) -> bool:
+        """Return whether a chunk is handed on."""
+        return ChunkConsumer._follows(self, each)  # type: ignore[arg-type]
+
+
+def test_a_jump_forward_is_a_gap() -> None:
+    """A chunk says where the one before it ended; a position that only moved is handed on too, once."""
+    reader, far, moved = Reader(10), chunk(30, 40), chunk(50, 50)
+    assert reader.take(chunk(10, 20))
+    assert reader.take(far)
+    assert far.after == 20
+    assert reader.take(moved)
+    assert (moved.after, moved.end) == (40, 50)
+    assert not reader.take(chunk(50, 50))
+    assert reader.said == []
+
+
+def test_a_step_back_stops_everything() -> None:
+    """Nothing is handed on after it until the partitions are taken over anew, even when positions fit again."""
+    reader = Reader(100)
+    assert not reader.take(chunk(0, 60))
+    assert not reader.take(chunk(60, 120))
+    assert not reader.take(chunk(120, 130))
+    assert len(reader.said) == 1
+
+
+def test_an_emptied_partition_says_where_it_is() -> None:
+    """A position without anything fetched is an empty chunk; what is fetched, not known or paused says nothing."""
+    states = {
+        TP("orders", 0): SimpleNamespace(position=7, has_valid_position=True, paused=False),
+        TP("orders", 1): SimpleNamespace(position=7, has_valid_position=True, paused=False),
+        TP("orders", 2): SimpleNamespace(has_valid_position=False, paused=False),
+        TP("orders", 3): SimpleNamespace(position=7, has_valid_position=True, paused=True),
+        TP("other", 0): SimpleNamespace(position=7, has_valid_position=True, paused=False),
+    }
+    assignment = SimpleNamespace(tps=set(states), state_value=states.__getitem__)
+    subscriptions = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    fetcher = SimpleNamespace(_subscriptions=subscriptions, _records={TP("orders", 1): object()})
+    found = moved_chunks(fetcher, {tp for tp in states if tp.topic == "orders"})
+    assert {tp: [(each.start, each.end) for each in chunks] for tp, chunks in found.items()} == {PLACE: [(7, 7)]}
+
+
+# -- what is told ----------------------------------------------------------------------------------------------------
+
+
+class Stage:
+    """A stage whose intake acknowledges everything at once."""
+
+    def __init__(self) -> None:
+        self.topic, self.sampling, self.partitions = "orders", Sampling(), frozenset({0})
+        self.sender = SimpleNamespace(sender_id="s", send_barriers=self._send_barriers)
+        self.log: list[Any] = []
+        self.note: Any = None
+        self.sound: Any = None
+
+    async def _send_barriers(self, build: Any) -> list[int]:
+        self.log.append(decode_frame(build()[0]))
+        return [0]
+
+    async def send(self, _tp: TP, end: int, _frames: Any, account: Any) -> None:
+        """Account for what goes out, and note where it ends."""
+        account()
+        self.log.append(end)
+
+    async def assigned(self, _positions: Mapping[TP, int]) -> None:
+        """Note that reading begins."""
+        self.log.append("assigned")
+
+    def hold(self, _tps: Any) -> None:
+        """Nobody fetches here."""
+
+
+class Scene:
+    """A forwarder, its stage, what the cluster says, and what was doubted."""
+
+    def __init__(self, *edges: Edge) -> None:
+        self.stage, self.doubts, self.id = Stage(), list[str](), "id-1"
+        standings = {0: Standing(HERE, 10, 500, edges)}
+        self.forwarder = Forwarder(
+            self.stage,  # type: ignore[arg-type]
+            lambda _records: ([], 0),
+            Alignment(),
+            starts=SimpleNamespace(resolve=self._resolved(standings)),  # type: ignore[arg-type]
+            identity=SimpleNamespace(at=self._identity),  # type: ignore[arg-type]
+            doubt=self.doubts.append,
+            side=LEGACY,
+            rules="r",
+            partitions=1,
+        )
+
+    def _resolved(self, standings: dict[int, Standing]) -> Any:
+        async def resolve(_numbers: Any) -> Resolved:
+            return Resolved("id-1", standings)
+
+        return resolve
+
+    async def _identity(self, _partition: int, _fetched: float) -> str:
+        return self.id
+
+    async def begin(self) -> None:
+        """Take the partition over."""
+        await self.forwarder.assigned(await self.forwarder.starts([PLACE]))
+
+    def barrier(self) -> Barrier:
+        """Return the next barrier."""
+        built = decode_frame(self.forwarder.barriers()[0])
+        assert isinstance(built, Barrier)
+        return built
+
+
+def test_the_first_barrier_tells_what_the_standing_knows() -> None:
+    """Whoever takes a partition over tells its edges, once; barriers and sources carry the incarnation."""
+    edge = Edge(HERE, 0, 10, FAR_PAST, 500, START)
+    scene = Scene(edge)
+    asyncio.run(scene.begin())
+    assert (scene.barrier().edges, scene.barrier().edges) == ([edge], [])
+    assert scene.barrier().incarnation == "id-1"
+    assert scene.forwarder.source(0) == HERE
+
+
+def test_a_lost_range_is_acknowledged_before_anything_beyond_it() -> None:
+    """The edge is told, between the last record before it and the first after it, and not counted as passed."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        await scene.forwarder.take(chunk(10, 12, times=(600, 700)))
+        await scene.forwarder.take(chunk(20, 22, after=12, times=(900, 950)))
+
+    asyncio.run(play())
+    start, first, told, second = scene.stage.log
+    assert (start, first, second) == ("assigned", 12, 22)
+    assert told.edges == [Edge(HERE, 12, 20, 700, 900, RETENTION)]
+    assert [(each.start, each.end) for each in told.passed] == [(10, 12)]
+    assert [(each.start, each.end) for each in scene.barrier().passed] == [(20, 22)]
+
+
+def test_a_lost_range_at_the_very_beginning_reaches_back_to_what_was_committed() -> None:
+    """A worker that has read nothing itself knows the last record from the commit."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        await scene.forwarder.take(chunk(15, 17, after=10, times=(900, 950)))
+
+    asyncio.run(play())
+    assert scene.stage.log[1].edges == [Edge(HERE, 10, 15, 500, 900, RETENTION)]
+
+
+def test_a_note_is_of_the_position_that_it_is_committed_with() -> None:
+    """Records that were read and are not in intake yet do not move the last timestamp."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        await scene.forwarder.take(chunk(10, 12, times=(600, 700)))
+        await scene.forwarder.take(chunk(12, 20, times=(900,)))
+
+    asyncio.run(play())
+    notes = [(at, scene.stage.note(PLACE, at)) for at in (10, 12, 20)]
+    assert [standing_from(HERE, at, note).last_ms for at, note in notes] == [500, 700, 900]
+    assert notes[0][1] == note_of(Standing(HERE, 10, 500))
+
+
+def test_records_of_another_topic_of_the_name_are_not_forwarded() -> None:
+    """If the id is another one after the fetch, the chunk is dropped and everything is looked at anew."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        scene.id = "id-2"
+        await scene.forwarder.take(chunk(10, 12, times=(600, 700)))
+
+    asyncio.run(play())
+    assert scene.stage.log == ["assigned"]
+    assert len(scene.doubts) == 1
+
+
+@pytest.mark.parametrize(
+    ("sample", "sound"),
+    [
+        (Sample(1, {0: 10}, "id-1"), True),
+        (Sample(2, {0: 90, 1: 0}, "id-1"), True),
+        (Sample(1, {0: 9}, "id-1"), False),
+        (Sample(1, {0: 90}, "id-2"), False),
+    ],
+    ids=["at its end", "a partition that is not ours", "cut below the position", "another topic"],
+)
+def test_an_unsound_sample_proves_nothing(sample: Sample, sound: bool) -> None:
+    """An end below what was read, or of another topic, vouches for nothing and is looked at anew."""
+    scene = Scene()
+    asyncio.run(scene.begin())
+    scene.stage.sampling.assign({0: 10})
+    assert scene.stage.sound(sample) is sound
+    assert bool(scene.doubts) is not sound
