@@ -91,6 +91,11 @@ class Books(msgspec.Struct, array_like=True):
             self.seen_ms.append(0)
             return len(self.sources) - 1
 
+    def reach(self, source: int, mark: tuple[int, int], stamp: int) -> None:
+        """Take in the mark after a frame, and the timestamp of its last entry."""
+        if mark > self.marks[source]:
+            self.marks[source], self.seen_ms[source] = mark, stamp
+
     def arrived(self, name: str, entries: int) -> None:
         """Count what arrived from a sender."""
         self._sender(name).arrived += entries

@@ -207,9 +207,7 @@ class Judge:
             (row.expected if side == LEGACY else row.actual).append(_record(entry, source, position, now))
             rows.add_payload(side, position, PendingRow(key, now, entry.payload))
             touched[key] = None
-        if mark > books.marks[source]:
-            books.seen_ms[source] = entries[-1].timestamp
-        books.marks[source] = mark
+        books.reach(source, mark, entries[-1].timestamp)
         ledger.accepted += accepted
         ledger.tallies[PENDING] += accepted
 
