@@ -207,6 +207,7 @@ def test_latest_in_the_middle_of_traffic(kafka: Cluster, tmp_path: Path) -> None
                 await life.publish(LEGACY, [number])
                 await life.publish(REBUILT, [number - 3] if number >= 3 else [])
                 number += 1
+                await asyncio.sleep(0.3)  # a minute each: they must not reach the present before the worker is up
             await starting
             await life.publish(REBUILT, range(number - 3, number))
             await life.both(range(number, number + 40), without={number + 20})
