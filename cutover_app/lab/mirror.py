@@ -89,6 +89,8 @@ def mirror_settings(
         "sync.group.offsets.interval.seconds": "1",
         "sync.topic.configs.interval.seconds": "2",
         "sync.topic.acls.enabled": "false",
+        # A task that is not through in time is cut off, and sends again what it could not note.
+        "task.shutdown.graceful.timeout.ms": "15000",
         # These it takes for a cluster only; without that prefix they are ignored in silence.
         f"{WORK_ALIAS}.offset.flush.interval.ms": str(flush_ms),
         f"{WORK_ALIAS}.scheduled.rebalance.max.delay.ms": "0",

@@ -34,6 +34,8 @@ from cutover_app.lab.topics import create_topics
 from cutover_app.lab.verify import Findings, Subject, verify
 
 DEMO_CONTRACT: Final = Path(cutover_app.__file__).parents[1] / "cutover.yaml"
+PLAIN_CONTRACT: Final = Path(__file__).with_name("contracts") / "orders.yaml"
+"""One cluster, nothing encrypted, one message per order: what speed is measured on."""
 QUIET_TIMEOUT_S: Final = 120.0
 LIVE_RATE: Final = 2000.0
 POLL_S: Final = 0.2
@@ -83,7 +85,7 @@ class RunPlan:
         return f"{self.name}.shop.orders", f"{self.name}.orders.v2"
 
     def changes(self) -> dict[str, Any]:
-        """Return what is different from the demo's contract."""
+        """Return what is different from the plain contract."""
         legacy, rebuilt = self.topics
         return {
             "run": self.name,
@@ -131,7 +133,7 @@ class Result:
         ]
 
 
-def write_contract(file: Path, changes: Mapping[str, Any], base: Path = DEMO_CONTRACT) -> Path:
+def write_contract(file: Path, changes: Mapping[str, Any], base: Path = PLAIN_CONTRACT) -> Path:
     """Write a contract like `base` with some of its top-level settings replaced."""
     settings = yaml.safe_load(base.read_text(encoding="utf-8")) | dict(changes)
     file.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")

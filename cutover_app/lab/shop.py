@@ -25,11 +25,12 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.faults import DEFAULT_RATES, KINDS
+from cutover_app.lab.faults import ALL_KINDS, DEFAULT_RATES
 from cutover_app.lab.lane import CODECS, Item, Lane, Side
 from cutover_app.lab.ledger import Entry, encode_entry
 from cutover_app.lab.partitioners import PARTITIONERS
 from cutover_app.lab.scenario import Event, Scenario, Shop
+from cutover_app.lab.sealing import FORMS
 from cutover_app.lab.topics import create_topics
 
 MODULE: Final = "cutover_app.lab.shop"
@@ -111,13 +112,14 @@ class _Pass:
 
     async def put(self, event: Event) -> None:
         if self._legacy is not None and event.legacy is not None:
-            await self._legacy.put(Item(event.key, event.legacy, event.legacy_ms))
+            await self._legacy.put(Item(event.key, event.legacy, event.legacy_ms, event.legacy_headers))
         if self._rebuilt is None:
             return
         last = len(event.rebuilt) - 1
-        for number, value in enumerate(event.rebuilt):
+        for number, (value, timestamp, headers, key, held_ms) in enumerate(event.rebuilt):
             entry = event.entry if number == last else None
-            await self._rebuilt.put(Item(event.key, value, event.rebuilt_ms, entry))
+            item = Item(key or event.key, value, timestamp, headers, entry, event.key, held_ms / 1000)
+            await self._rebuilt.put(item)
         if event.entry is not None and last < 0:
             self._note(event.entry)
 
@@ -154,7 +156,10 @@ def command(scenario: Scenario, delivery: Delivery, ledger: Path) -> list[str]:
     words += ["--broker", delivery.bootstrap, "--ledger", ledger]
     words += ["--count", scenario.count, "--seed", scenario.seed, "--per-key", scenario.per_key]
     words += ["--size", scenario.size, "--pace", scenario.pace, "--start-ms", scenario.start_ms]
-    for kind in KINDS:
+    words += ["--late-ms", scenario.late_ms]
+    words += ["--sealed", scenario.sealed] if scenario.sealed else []
+    words += ["--headers"] if scenario.headers else []
+    for kind in ALL_KINDS:
         words += ["--fault", f"{kind}={scenario.rates.get(kind, 0.0)!r}"]
     words += ["--loading", delivery.loading]
     if delivery.rate is not None:
@@ -178,6 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pace", type=float, help="the same by the timestamps; default: the rate")
     parser.add_argument("--start-ms", type=int, help="first timestamp; default: so that it ends now")
     parser.add_argument("--fault", action="append", metavar="KIND=RATE", help="per message")
+    parser.add_argument("--late-ms", type=int, default=4000, help="by how much late messages are late")
+    parser.add_argument("--sealed", choices=FORMS, help="the form in which the phone is encrypted; default: not at all")
+    parser.add_argument("--headers", action="store_true", help="records have headers")
     parser.add_argument("--loading", choices=get_args(Loading), default="both")
     parser.add_argument("--create", action="store_true", help="create the two topics first")
     for name, topic, partitions, chosen in (
@@ -215,6 +223,9 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
         size=options.size,
         start_ms=start_ms,
         pace=pace,
+        sealed=options.sealed,
+        headers=options.headers,
+        late_ms=options.late_ms,
     )
     legacy, rebuilt = (
         Side(
