@@ -56,6 +56,7 @@ class Delivery:
 
     Attributes:
         bootstrap: The broker's address.
+        legacy_bootstrap: That of the legacy producer, where it is another one.
         legacy: How the legacy producer publishes.
         rebuilt: How the rebuilt producer publishes.
         loading: Both sides together, or one completely before the other.
@@ -67,6 +68,7 @@ class Delivery:
     rebuilt: Side = field(default_factory=lambda: Side(topic="orders.v2", partitioner="crc32"))
     loading: Loading = "both"
     rate: float | None = None
+    legacy_bootstrap: str | None = None
 
 
 class Published(NamedTuple):
@@ -89,8 +91,9 @@ async def publish(scenario: Scenario, delivery: Delivery, note: Callable[[Entry]
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         lanes: list[Lane] = []
-        for side in (delivery.legacy, delivery.rebuilt):
-            lane = Lane(delivery.bootstrap, side, noted)
+        homes = (delivery.legacy_bootstrap or delivery.bootstrap, delivery.bootstrap)
+        for home, side in zip(homes, (delivery.legacy, delivery.rebuilt), strict=True):
+            lane = Lane(home, side, noted)
             stack.push_async_callback(lane.stop)
             await lane.start()
             lanes.append(lane)
@@ -154,6 +157,7 @@ def command(scenario: Scenario, delivery: Delivery, ledger: Path) -> list[str]:
     """Return the command line that plays this in a process of its own."""
     words: list[Any] = [sys.executable, "-m", MODULE]
     words += ["--broker", delivery.bootstrap, "--ledger", ledger]
+    words += ["--legacy-broker", delivery.legacy_bootstrap] if delivery.legacy_bootstrap else []
     words += ["--count", scenario.count, "--seed", scenario.seed, "--per-key", scenario.per_key]
     words += ["--size", scenario.size, "--pace", scenario.pace, "--start-ms", scenario.start_ms]
     words += ["--late-ms", scenario.late_ms]
@@ -174,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--broker", required=True, help="HOST:PORT")
+    parser.add_argument("--legacy-broker", help="HOST:PORT of the legacy producer; default: the same")
     parser.add_argument("--ledger", type=Path, required=True, help="file for what was planted")
     parser.add_argument("--count", type=int, default=100_000, help="legacy messages")
     parser.add_argument("--seed", type=int, default=1)
@@ -242,6 +247,7 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
         rebuilt=rebuilt,
         loading=options.loading,
         rate=options.rate,
+        legacy_bootstrap=options.legacy_broker,
     )
     return scenario, delivery, options
 
@@ -249,11 +255,9 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
 async def _run(words: Sequence[str]) -> Published:
     scenario, delivery, options = parse(words)
     if options.create:
-        partitions = {
-            delivery.legacy.topic: options.legacy_partitions,
-            delivery.rebuilt.topic: options.rebuilt_partitions,
-        }
-        await create_topics(delivery.bootstrap, partitions)
+        legacy = delivery.legacy_bootstrap or delivery.bootstrap
+        await create_topics(legacy, {delivery.legacy.topic: options.legacy_partitions})
+        await create_topics(delivery.bootstrap, {delivery.rebuilt.topic: options.rebuilt_partitions})
     # One write for every line, at once: a reader may follow the file.
     with options.ledger.open("wb", buffering=0) as file:
         return await publish(scenario, delivery, lambda one: file.write(encode_entry(one) + b"\n"))

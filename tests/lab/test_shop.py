@@ -178,6 +178,7 @@ def test_a_command_line_says_everything(tmp_path: Path) -> None:
         rebuilt=Side(topic="b", partitioner="crc32", codec="none"),
         loading="rebuilt-first",
         rate=10.0,
+        legacy_bootstrap="elsewhere:2",
     )
 
     read_scenario, read_delivery, _ = parse(command(scenario, delivery, tmp_path)[3:])
