@@ -1,6 +1,7 @@
 # What people and CI call. Set-up happens by itself, before the first command that needs it.
 #
-#   make demo              the main job on a real Kafka, faults planted and found (KEEP=1 leaves it running)
+#   make demo              the main job on two real clusters and MirrorMaker 2, faults planted and found
+#                          (KEEP=1 leaves it running, MIRROR_KILL=1 kills MirrorMaker 2 in the middle)
 #   make test              lint, types and all tests
 #   make bench             messages per second and CPU per million beside a plain floor
 #   make acceptance       every loading at 300,000 pairs against oracle, ledger, books and replay (PAIRS=n)
@@ -15,6 +16,7 @@ SHELL := /bin/bash
 SEEDS ?= 500
 SEED ?=
 KEEP ?=
+MIRROR_KILL ?=
 PAIRS ?= 300000
 
 # The first interpreter that is new enough; PYTHON=... on the command line names another one.
@@ -69,7 +71,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 demo: setup
-	@KEEP=$(KEEP) $(BIN)/python -m cutover_app.lab.demo
+	@KEEP=$(KEEP) MIRROR_KILL=$(MIRROR_KILL) $(BIN)/python -m cutover_app.lab.demo
 
 bench: setup
 	@$(BIN)/python -m cutover_app.lab.bench

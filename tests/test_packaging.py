@@ -28,7 +28,10 @@ def test_no_other_distribution_claims_them() -> None:
     assert all(set(claimed.get(name, ["cutover"])) == {"cutover"} for name in ("agents", "cutover_app", "tables"))
 
 
-@pytest.mark.parametrize("name", ["contract/reference.yaml", "contract/schema.json", "lab/pom.xml", "py.typed"])
+@pytest.mark.parametrize(
+    "name",
+    ["contract/reference.yaml", "contract/schema.json", "lab/pom.xml", "lab/contracts/orders.yaml", "py.typed"],
+)
 def test_data_files_are_there(name: str) -> None:
     """What is read at run time lies beside the code that reads it."""
     assert (ROOT / "cutover_app" / name).is_file()

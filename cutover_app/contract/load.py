@@ -18,6 +18,8 @@ from cutover_app.contract.yaml_file import Place, YamlFile, dotted, read_yaml
 FILE_ENV: Final = "CUTOVER_CONTRACT"
 FILE_DEFAULT: Final = "cutover.yaml"
 BROKER_ENV: Final = "CUTOVER_BROKER"
+LEGACY_BROKER_ENV: Final = "CUTOVER_LEGACY_BROKER"
+"""Overrides `legacy.broker` or `legacy.mirror.broker`, whichever the contract has."""
 
 _PATTERNS: Final = {
     "contract": "expected at most 64 letters, digits and . _ - that begin with a letter or digit",
@@ -58,13 +60,11 @@ def parse_contract(text: str, name: str = FILE_DEFAULT, environ: Mapping[str, st
     file = read_yaml(text, name)
     if not isinstance(file.value, dict):
         raise ContractError(Problem(name, 1, "", "expected settings (`contract: orders` ...)"))
-    settings = dict(file.value)
-    if environ.get(BROKER_ENV):
-        settings["broker"] = environ[BROKER_ENV]
+    settings, named = _override(file.value, environ)
     try:
         contract = Contract.model_validate(settings)
     except ValidationError as error:
-        found = {_problem(each, file, environ): None for each in error.errors()}
+        found = {_problem(each, file, named): None for each in error.errors()}
         raise ContractError(*sorted(found, key=lambda each: each.line)) from None
     unsupported = list(_unsupported(contract, file))
     if unsupported:
@@ -77,14 +77,32 @@ def parse_contract(text: str, name: str = FILE_DEFAULT, environ: Mapping[str, st
     return contract
 
 
-def _problem(error: ErrorDetails, file: YamlFile, environ: Mapping[str, str]) -> Problem:
+def _override(settings: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Put the addresses of the environment in; return the settings, and which variable a place has its value from."""
+    named: dict[Place, str] = {}
+    if address := environ.get(BROKER_ENV):
+        settings = {**settings, "broker": address}
+        named["broker",] = BROKER_ENV
+    legacy = settings.get("legacy")
+    if isinstance(legacy, dict) and (address := environ.get(LEGACY_BROKER_ENV)):
+        if isinstance(mirror := legacy.get("mirror"), dict):
+            settings = {**settings, "legacy": {**legacy, "mirror": {**mirror, "broker": address}}}
+            named["legacy", "mirror", "broker"] = LEGACY_BROKER_ENV
+        elif "broker" in legacy:
+            settings = {**settings, "legacy": {**legacy, "broker": address}}
+            named["legacy", "broker"] = LEGACY_BROKER_ENV
+    return settings, named
+
+
+def _problem(error: ErrorDetails, file: YamlFile, named: Mapping[Place, str]) -> Problem:
     # Names in angle brackets are ours, for the alternatives of `rebuild`: the file has no such level.
     place: Place = tuple(step for step in error["loc"] if not (isinstance(step, str) and step.startswith("<")))
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, SettingError):
         place = (*place, *cause.place)
-    if place == ("broker",) and environ.get(BROKER_ENV):
-        return Problem(BROKER_ENV, 0, "", _text(error, place))
+    variable = next((name for at, name in named.items() if place[: len(at)] == at), None)
+    if variable is not None:
+        return Problem(variable, 0, "", _text(error, place))
     place = _as_written(place, file)
     return Problem(file.name, file.line(place), dotted(place), _text(error, place))
 

@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -335,6 +336,13 @@ class Cluster:
         process.wait()
         self._kept().forget(process)
         self._process = None
+
+
+def start_together(*clusters: Cluster) -> None:
+    """Start clusters at the same time: each of them mostly waits. Whoever asks closes them, also after an error."""
+    with ThreadPoolExecutor() as pool:
+        for started in [pool.submit(cluster.start) for cluster in clusters]:
+            started.result()
 
 
 def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:

@@ -1,12 +1,16 @@
-"""The main job, from one command: a real broker, two workers, a shop whose rebuilt producer has defects.
+"""The main job, from one command: two clusters, a mirror, two workers, a shop whose rebuilt producer has defects.
 
-    python -m cutover_app.lab.demo [--pairs N] [--rate N]
+    python -m cutover_app.lab.demo [--pairs N] [--rate N] [--kill-mirror]
 
-Both producers publish live. While they do, it shows how far the two workers are and what they have found; when all is
-judged it ends by itself, with the report that `cutover report` gives and a table of what was planted, found, and said
-without cause. The exit code is 0 only if everything planted was found, nothing else was said, and the books balance.
+It is the migration as it was: the legacy producer publishes on a legacy cluster, MirrorMaker 2 copies its topic to the
+new one, and the rebuilt producer publishes there. While they do, it shows how far the two workers are and what they
+have found; when all is judged it ends by itself, with the report that `cutover report` gives and a table of what was
+planted, found, and said without cause. The exit code is 0 only if everything planted was found, nothing else was said,
+and the books balance.
 
-With KEEP=1 in the environment all of it stays up until Ctrl-C, and the commands to look around are printed.
+With MIRROR_KILL=1 in the environment MirrorMaker 2 is killed in the middle and started again. What it sends again then
+is in the table too: each of it has to be a duplicate whose transport is suspected. With KEEP=1 all of it stays up until
+Ctrl-C, and the commands to look around are printed.
 """
 
 import argparse
@@ -16,157 +20,84 @@ import shlex
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cutover_app.core.frames import SIDES
 from cutover_app.kafka.topics import changelog_of, intake_of
-from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.cluster import Cluster, start_together
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.evidence import Quiet, Totals, Watch, is_working, read_verdicts
+from cutover_app.lab.evidence import Quiet, Watch, is_working, read_verdicts
+from cutover_app.lab.faults import ALL_RATES
 from cutover_app.lab.fleet import Fleet, run_command
-from cutover_app.lab.jars import KAFKA_VERSION, jars, java
+from cutover_app.lab.jars import KAFKA_VERSION, LEGACY_VERSION, jars, java
 from cutover_app.lab.lane import Side
 from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
-from cutover_app.lab.run import DEMO_CONTRACT, create_all
+from cutover_app.lab.mirror import Lag, Mirror
+from cutover_app.lab.progress import Progress, Screen
+from cutover_app.lab.resent import compare, explain
+from cutover_app.lab.run import DEMO_CONTRACT, create_mirrored, write_mirrored_contract
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.shop import Delivery, command
 from cutover_app.lab.verify import Subject, plain
 
 PAIRS: Final = 50_000
 RATE: Final = 2_000.0
+PER_KEY: Final = 2
 WORKERS: Final = 2
 PARTITIONS: Final = (3, 5)
-LINE_SECONDS: Final = 4.0
-"""Between two lines of progress where there is no terminal."""
-RATE_SECONDS: Final = 3.0
-"""Over which rates are taken."""
-END_TIMEOUT_S: Final = 90.0
+TOPIC: Final = "shop.orders"
+KILL_AT: Final = 0.4
+"""Part of the scenario after which the mirror is killed, if it is."""
+FLUSH_MS: Final = 3_000
+"""Between two notes of its position by a mirror that is to be killed: so much of what it copied is sent again."""
+END_TIMEOUT_S: Final = 120.0
 
 OPERATIONAL: Final = 4
 
 
-@dataclass
-class Progress:
-    """What is known while it runs, in the two forms in which it is shown."""
-
-    pairs: int
-    phase: str = ""
-    totals: Totals | None = None
-    findings: Counter[str] = field(default_factory=Counter)
-    _history: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
-    _since: float = field(default_factory=time.monotonic)
-
-    def take(self, watch: Watch) -> None:
-        """Take in what the books say now."""
-        now = time.monotonic()
-        self.totals, self.findings = watch.totals, watch.findings()
-        self._history.append((now, self.totals.accepted))
-        while self._history[0][0] < now - RATE_SECONDS:
-            self._history.pop(0)
-
-    def rate(self, side: int) -> float:
-        """Messages per second that were taken in lately."""
-        (began, first), (ended, last) = self._history[0], self._history[-1]
-        return (last[side] - first[side]) / (ended - began) if ended > began else 0.0
-
-    def line(self) -> str:
-        """Say it in one line."""
-        head = f"{time.monotonic() - self._since:4.0f} s  {self.phase}"
-        if self.totals is None:
-            return head
-        sides = ", ".join(
-            f"{name} {self.totals.accepted[side]:,} ({self.rate(side):,.0f}/s, frontier {self._lag(side)})"
-            for side, name in enumerate(SIDES)
-        )
-        found = " ".join(f"{kind} {count}" for kind, count in sorted(self.findings.items()) if count)
-        return f"{head}: {sides}; {self.totals.pending:,} pending; {found or 'nothing found yet'}"
-
-    def _lag(self, side: int) -> str:
-        lag = self.totals.lag_ms[side] if self.totals is not None else None
-        return "none yet" if lag is None else f"-{lag / 1000:.1f} s"
-
-    def __rich__(self) -> Group:
-        """Say it as tables."""
-        head = Text(f"{time.monotonic() - self._since:4.0f} s  {self.phase}", style="bold")
-        if self.totals is None:
-            return Group(head)
-        sides = Table()
-        for title in ("", "taken in", "per second", "paired", "pending", "frontier"):
-            sides.add_column(title, justify="left" if not title else "right")
-        for side, name in enumerate(SIDES):
-            pending, paired = self.totals.tallies[side][:2]
-            taken = f"{self.totals.accepted[side]:,}"
-            sides.add_row(name, taken, f"{self.rate(side):,.0f}", f"{paired:,}", f"{pending:,}", self._lag(side))
-        found = Table()
-        found.add_column("finding")
-        found.add_column("open", justify="right")
-        for kind, count in sorted(self.findings.items()):
-            if count:
-                found.add_row(kind, str(count))
-        return Group(head, sides, found)
-
-
-class Screen:
-    """Shows progress: redrawn on a terminal, a line every few seconds elsewhere."""
-
-    def __init__(self, console: Console, progress: Progress) -> None:
-        self._console = console
-        self._progress = progress
-        self._next = 0.0
-        self._phase = ""
-
-    @contextmanager
-    def live(self) -> Iterator[None]:
-        """Draw while inside."""
-        if not self._console.is_terminal:
-            yield
-            return
-        with Live(self._progress, console=self._console, refresh_per_second=4):
-            yield
-
-    def update(self) -> None:
-        """Write a line if it is time for one."""
-        if self._console.is_terminal:
-            return
-        now = time.monotonic()
-        if now >= self._next or self._phase != self._progress.phase:
-            self._next, self._phase = now + LINE_SECONDS, self._progress.phase
-            self._console.print(self._progress.line(), soft_wrap=True, markup=False, highlight=False)
-
-
 class Demo:
-    """The demo on a running broker."""
+    """The demo on running clusters."""
 
-    def __init__(self, cluster: Cluster, console: Console, *, pairs: int, rate: float) -> None:
-        self.subject = Subject.load(cluster.bootstrap, DEMO_CONTRACT)
-        self._cluster = cluster
+    def __init__(self, mirror: Mirror, console: Console, *, pairs: int, rate: float, kills: bool) -> None:
+        self._cluster = mirror.work
+        self._mirror = mirror
+        self.contract = write_mirrored_contract(self._cluster.directory / "cutover.yaml", {}, mirror, DEMO_CONTRACT)
+        self.subject = Subject.load(self._cluster.bootstrap, self.contract)
         self._console = console
-        self._progress = Progress(pairs)
+        self._progress = Progress()
         self._screen = Screen(console, self._progress)
-        self._scenario = Scenario(count=pairs, pace=rate, start_ms=int(time.time() * 1000))
+        self._scenario = Scenario(
+            count=pairs - pairs % PER_KEY,
+            pace=rate,
+            start_ms=int(time.time() * 1000),
+            rates=ALL_RATES,
+            per_key=PER_KEY,
+            sealed="vault",
+            headers=True,
+        )
         self._rate = rate
-        self._ledger = cluster.directory / "ledger.jsonl"
-        self._fleet = Fleet(cluster, DEMO_CONTRACT)
-        self._watch = Watch(cluster.bootstrap, self.subject.contract)
+        self._kills = kills
+        self._ledger = self._cluster.directory / "ledger.jsonl"
+        self._fleet = Fleet(self._cluster, self.contract)
+        self._watch = Watch(self._cluster.bootstrap, self.subject.contract)
+        self._lag = Lag(mirror)
 
     async def play(self) -> None:
-        """Publish and judge until everything is judged."""
-        await create_all(self.subject, PARTITIONS)
+        """Publish, copy and judge until everything is judged."""
+        await create_mirrored(self.subject, self._mirror, TOPIC, PARTITIONS)
         await self._watch.start()
+        await self._lag.start()
         try:
             with self._screen.live():
                 await self._play()
         finally:
+            await self._lag.stop()
             await self._watch.stop()
 
     async def _play(self) -> None:
@@ -174,12 +105,20 @@ class Demo:
         self._fleet.start(WORKERS)
         while not await is_working(self._watch):
             await self._look()
-        self._progress.phase = f"{self._scenario.count:,} pairs are published, {self._rate:,.0f} per second"
+        publishing = f"{self._scenario.count:,} pairs are published, {self._rate:,.0f} per second"
+        self._progress.phase = publishing
         shop = self._publish()
+        if self._kills:
+            due = time.monotonic() + KILL_AT * self._scenario.count / self._rate
+            await self._until(lambda: shop.poll() is not None or time.monotonic() >= due)
+            await self._kill_mirror()
+            self._progress.phase = publishing
         await self._until(lambda: shop.poll() is not None)
         if shop.returncode:
             raise LabError(f"the scenario ended with {shop.returncode}: see {self._cluster.directory / 'shop.log'}")
-        self._progress.phase = "all is published; what has no partner waits for its grace"
+        self._progress.phase = "all is published; the mirror catches up"
+        await self._until(lambda: self._progress.mirror_lag == 0)
+        self._progress.phase = "all is copied; what has no partner waits for its grace"
         quiet = Quiet(self._watch)
         deadline = time.monotonic() + END_TIMEOUT_S
         while not await quiet.reached():
@@ -188,6 +127,13 @@ class Demo:
                 raise LabError("not at its end: " + "; ".join(self._watch.totals.lines()))
         await self._look()
 
+    async def _kill_mirror(self) -> None:
+        self._progress.phase = "SIGKILL for MirrorMaker 2; it starts again"
+        self._mirror.kill()
+        starting = asyncio.create_task(asyncio.to_thread(self._mirror.start))
+        await self._until(starting.done)
+        await starting
+
     async def _until(self, done: Callable[[], bool]) -> None:
         while not done():
             await self._look()
@@ -195,6 +141,8 @@ class Demo:
     async def _look(self) -> None:
         await self._watch.look()
         self._fleet.check()
+        self._mirror.check()
+        self._progress.mirror_lag = await self._lag.records(TOPIC)
         self._progress.take(self._watch)
         self._screen.update()
 
@@ -202,7 +150,8 @@ class Demo:
         contract = self.subject.contract
         delivery = Delivery(
             bootstrap=self._cluster.bootstrap,
-            legacy=Side(topic=contract.legacy.topic, partitioner="murmur2"),
+            legacy_bootstrap=self._mirror.legacy.bootstrap,
+            legacy=Side(topic=TOPIC, partitioner="murmur2"),
             rebuilt=Side(topic=contract.rebuilt.topic, partitioner="crc32", delay_s=0.5),
             rate=self._rate,
         )
@@ -212,11 +161,18 @@ class Demo:
     async def judge(self) -> tuple[Judgement, tuple[str, ...]]:
         """Hold the verdicts against the ledger; return that and what is wrong with the books."""
         verdicts = await read_verdicts(self._cluster.bootstrap, self.subject.contract)
-        return judge_ledger(read_ledger(self._ledger), plain(verdicts.values())), self._watch.totals.balance
+        again = await compare(self._mirror, TOPIC)
+        if self._kills and not again:
+            raise LabError("MirrorMaker 2 was killed and sent nothing again: try once more")
+        ledger = explain(read_ledger(self._ledger), again)
+        if left_open := [entry.key[0] for entry in ledger if entry.anything]:
+            orders = ", ".join(left_open)
+            self._console.print(Text(f"both sides have these orders twice, anything may be said: {orders}"))
+        return judge_ledger(ledger, plain(verdicts.values())), self._watch.totals.balance
 
     def report(self) -> None:
         """Print what `cutover report` says."""
-        done = run_command(["report"], DEMO_CONTRACT, self._cluster.bootstrap)
+        done = run_command(["report"], self.contract, self._cluster.bootstrap)
         self._console.print(Text(done.stdout + done.stderr), soft_wrap=True)
 
     def close(self) -> None:
@@ -225,22 +181,31 @@ class Demo:
 
     def ways(self) -> list[tuple[str, str]]:
         """Return (what it shows, command) for looking around."""
-        contract, broker = self.subject.contract, self._cluster.bootstrap
+        contract, broker, legacy = self.subject.contract, self._cluster.bootstrap, self._mirror.legacy.bootstrap
         programs = Path(sys.executable).parent
         faust = shlex.join([*_program(programs / "faust", "-m", "faust"), "-A", "cutover_app"])
         cutover = shlex.join(_program(programs / "cutover", "-m", "cutover_app"))
-        consumer = [java(), "-cp", f"{jars(KAFKA_VERSION)}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"]
-        consumer += ["--bootstrap-server", broker, "--from-beginning", "--isolation-level", "read_committed"]
         return [
-            ("first", f"export CUTOVER_CONTRACT={shlex.quote(str(DEMO_CONTRACT))} CUTOVER_BROKER=kafka://{broker}"),
+            ("first", f"export CUTOVER_CONTRACT={shlex.quote(str(self.contract))}"),
             ("the tables", f"{faust} tables"),
             ("the agents", f"{faust} agents"),
             ("what was found", f"{cutover} report"),
             ("what a run needs", f"{cutover} plan"),
-            ("verdicts", shlex.join([*consumer, "--topic", contract.verdicts.topic, "--timeout-ms", "5000"])),
+            ("verdicts", _reading(broker, contract.verdicts.topic)),
+            ("the legacy topic, where it was published", _reading(legacy, TOPIC)),
+            ("its copy", _reading(broker, contract.legacy.topic)),
+            ("how far MirrorMaker 2 says it is", _reading(broker, self._mirror.offsets_topic)),
+            ("MirrorMaker 2's settings and log", f"ls {self._mirror.log.parent}"),
             ("the workers' logs", f"tail -n 50 {self._cluster.directory}/worker-*/worker.log"),
             ("topics of the run", f"{intake_of(contract)}, {changelog_of(contract, 'books')}, ..."),
         ]
+
+
+def _reading(broker: str, topic: str) -> str:
+    """Return the command line of Kafka's own console consumer, from the beginning of a topic."""
+    words = [java(), "-cp", f"{jars(KAFKA_VERSION)}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"]
+    words += ["--bootstrap-server", broker, "--from-beginning", "--isolation-level", "read_committed"]
+    return shlex.join([*words, "--property", "print.key=true", "--topic", topic, "--timeout-ms", "5000"])
 
 
 def _program(script: Path, *otherwise: str) -> list[str]:
@@ -281,21 +246,26 @@ def _keep(console: Console, demo: Demo) -> None:
         time.sleep(1)
 
 
-def show(console: Console, *, pairs: int, rate: float, keep: bool) -> bool:
+def show(console: Console, *, pairs: int, rate: float, keep: bool, kills: bool) -> bool:
     """Run the demo and return whether all came out as it must."""
     began = time.monotonic()
-    console.print(Text("a broker starts"))
-    with Cluster("demo") as cluster:
-        demo = Demo(cluster, console, pairs=pairs, rate=rate)
-        try:
-            asyncio.run(demo.play())
-            demo.report()
-            judgement, imbalances = asyncio.run(demo.judge())
-            right = _conclude(console, judgement, imbalances, time.monotonic() - began)
-            if keep:
-                _keep(console, demo)
-        finally:
-            demo.close()
+    console.print(Text(f"two clusters start, Kafka {LEGACY_VERSION} and {KAFKA_VERSION}, and MirrorMaker 2"))
+    with ExitStack() as stack:
+        legacy, work = Cluster("legacy", version=LEGACY_VERSION), Cluster("demo")
+        stack.callback(legacy.close)
+        stack.callback(work.close)
+        start_together(legacy, work)
+        mirror = Mirror(legacy, work, flush_ms=FLUSH_MS if kills else 1000)
+        stack.callback(mirror.kill)
+        mirror.start()
+        demo = Demo(mirror, console, pairs=pairs, rate=rate, kills=kills)
+        stack.callback(demo.close)
+        asyncio.run(demo.play())
+        demo.report()
+        judgement, imbalances = asyncio.run(demo.judge())
+        right = _conclude(console, judgement, imbalances, time.monotonic() - began)
+        if keep:
+            _keep(console, demo)
     return right
 
 
@@ -304,16 +274,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--rate", type=float, default=RATE, help="pairs per second")
-    parser.add_argument("--keep", action="store_true", default=os.environ.get("KEEP", "") not in {"", "0"})
+    parser.add_argument("--keep", action="store_true", default=_is_set("KEEP"))
+    parser.add_argument("--kill-mirror", action="store_true", default=_is_set("MIRROR_KILL"))
     options = parser.parse_args()
     console = Console(highlight=False)
     try:
-        return 0 if show(console, pairs=options.pairs, rate=options.rate, keep=options.keep) else 1
+        right = show(console, pairs=options.pairs, rate=options.rate, keep=options.keep, kills=options.kill_mirror)
     except LabError as error:
         print(f"demo: {error}", file=sys.stderr)
         return OPERATIONAL
     except KeyboardInterrupt:
         return 0 if options.keep else 130
+    return 0 if right else 1
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "") not in {"", "0"}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from cutover_app.lab.ledger import Due, Entry
+from cutover_app.lab.sealing import LEAKS, Leaked
 
 Message: TypeAlias = dict[str, Any]
 
@@ -24,8 +25,12 @@ KINDS: Final = (
     "duplicate",
     "undecodable",
 )
+"""What any contract finds."""
 DEFAULT_RATES: Final[Mapping[str, float]] = dict.fromkeys(KINDS, 0.0004)
 """Faults per message, by kind."""
+ALL_KINDS: Final = (*KINDS, "unsealed", "out_of_order", "late")
+"""Also what only a contract finds that asks for encryption, for order, or for a time to publish in."""
+ALL_RATES: Final[Mapping[str, float]] = dict.fromkeys(ALL_KINDS, 0.0004)
 
 UNMAPPED_STATUS: Final = "X"
 """A legacy status of which the contract's map knows nothing."""
@@ -143,9 +148,11 @@ def encode(message: Message) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def change(kind: str, value: bytes, draw: int, key: str) -> tuple[bytes, Entry]:
+def change(kind: str, value: bytes, draw: int, key: str, *, sealed: bool) -> tuple[bytes, Entry]:
     """Change a field of a rebuilt message; return the message and its ledger entry."""
-    path, apply = _CHANGES[kind][draw % len(_CHANGES[kind])]
+    # Where the phone is encrypted, its value is nobody's business any more.
+    changes = [each for each in _CHANGES[kind] if not (sealed and each[1] is _phone_null)]
+    path, apply = changes[draw % len(changes)]
     message = json.loads(value)
     apply(message, draw >> 8)
     return encode(message), Entry(kind, "rebuilt", (key,), (Due("mismatch", ((kind, path),)),), path=path)
@@ -166,6 +173,20 @@ def damage(value: bytes, draw: int, key: str, *, text_only: bool) -> tuple[bytes
     name = names[draw % len(names)]
     due = (Due("undecodable", (("undecodable", ""),)), Due("missing", (("missing", ""),)))
     return _DAMAGES[name](value), Entry("undecodable", "rebuilt", (key,), due, note=name)
+
+
+def leak(value: bytes, draw: int, key: str, phone: str) -> tuple[bytes, Leaked, Entry]:
+    """Let the phone get out; return the message, what else is published, and the ledger entry."""
+    way = LEAKS[draw % len(LEAKS)]
+    message = json.loads(value)
+    leaked = way.apply(message, phone)
+    due = Due("mismatch", (("unsealed", way.place), *way.also))
+    return encode(message), leaked, Entry("unsealed", "rebuilt", (key,), (due,), path=way.place, note=way.name)
+
+
+def timed(kind: str, key: str, revision: int) -> Entry:
+    """Return the entry of a message that is published too late, or after one that came after it."""
+    return Entry(kind, "rebuilt", (key,), (Due("mismatch", ((kind, ""),)),), note=f"revision {revision}")
 
 
 def lonely(kind: str, key: str) -> Entry:

@@ -4,6 +4,7 @@ Positions are given as brokers give them: one counter per partition. The lines o
 bare message values or the envelopes that `kcat -J` prints.
 """
 
+import heapq
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,7 +13,8 @@ from typing import NamedTuple
 
 from cutover_app.lab.ledger import Entry, encode_entry
 from cutover_app.lab.partitioners import PARTITIONERS, Partitioner, PartitionerName
-from cutover_app.lab.scenario import Scenario, Shop
+from cutover_app.lab.scenario import Event, Scenario, Shop
+from cutover_app.lab.sealing import Headers
 
 
 class Record(NamedTuple):
@@ -25,6 +27,8 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_type: int = 0
+    """Of the producer."""
 
 
 class Played(NamedTuple):
@@ -45,9 +49,9 @@ class _Topic:
         self._partitioner = partitioner
         self._ends: Counter[int] = Counter()
 
-    def append(self, key: bytes, value: bytes | None, timestamp: int) -> Record:
-        partition = self._partitioner(key, self._partitions)
-        record = Record(self._name, partition, self._ends[partition], timestamp, key, value)
+    def append(self, route: bytes, key: bytes, value: bytes | None, timestamp: int, headers: Headers) -> Record:
+        partition = self._partitioner(route, self._partitions)
+        record = Record(self._name, partition, self._ends[partition], timestamp, key, value, headers)
         self._ends[partition] += 1
         self.records.append(record)
         return record
@@ -60,18 +64,36 @@ def play(
     partitions: tuple[int, int] = (3, 5),
     partitioners: tuple[PartitionerName, PartitionerName] = ("murmur2", "crc32"),
 ) -> Played:
-    """Play a scenario in memory; pairs of arguments are (legacy, rebuilt)."""
+    """Play a scenario in memory; pairs of arguments are (legacy, rebuilt).
+
+    What is held back comes in the order of the timestamps among the messages that are not.
+    """
     legacy, rebuilt = (
         _Topic(name, count, PARTITIONERS[chosen])
         for name, count, chosen in zip(topics, partitions, partitioners, strict=True)
     )
     ledger: list[Entry] = []
-    for event in Shop(scenario).events():
-        if event.legacy is not None:
-            legacy.append(event.key, event.legacy, event.legacy_ms)
-        published = [rebuilt.append(event.key, one, event.rebuilt_ms) for one in event.rebuilt]
+    held: list[tuple[int, int, Event]] = []
+
+    def publish(event: Event) -> None:
+        published = [
+            rebuilt.append(event.key, one.key or event.key, one.value, one.timestamp, one.headers)
+            for one in event.rebuilt
+        ]
         if event.entry is not None:
             ledger.append(event.entry.located(*published[-1][1:3]) if published else event.entry)
+
+    for number, event in enumerate(Shop(scenario).events()):
+        while held and held[0][0] <= event.legacy_ms:
+            publish(heapq.heappop(held)[2])
+        if event.legacy is not None:
+            legacy.append(event.key, event.key, event.legacy, event.legacy_ms, event.legacy_headers)
+        if event.rebuilt and event.rebuilt[0].held_ms:
+            heapq.heappush(held, (event.legacy_ms + event.rebuilt[0].held_ms, number, event))
+        else:
+            publish(event)
+    while held:
+        publish(heapq.heappop(held)[2])
     return Played(legacy.records, rebuilt.records, ledger)
 
 
@@ -85,7 +107,7 @@ def envelope(record: Record) -> str:
             "tstype": "create",
             "ts": record.timestamp,
             "broker": 1,
-            "headers": [],
+            "headers": [text for name, value in record.headers for text in (name, (value or b"").decode())],
             "key": None if record.key is None else record.key.decode(),
             "payload": None if record.value is None else record.value.decode(),
         },

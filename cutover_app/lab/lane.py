@@ -6,6 +6,7 @@ would prove nothing.
 """
 
 import asyncio
+import heapq
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.ledger import Entry
 from cutover_app.lab.partitioners import PARTITIONERS, PartitionerName
+from cutover_app.lab.sealing import Headers
 
 BATCH_BYTES: Final = 256 * 1024
 REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -52,7 +54,12 @@ class Item(NamedTuple):
     key: bytes
     value: bytes | None
     timestamp: int
+    headers: Headers = ()
     entry: Entry | None = None
+    route: bytes | None = None
+    """What its partition is chosen by, where it is not the key."""
+    held_s: float = 0.0
+    """By how much it is held back behind its side."""
 
 
 class Lane:
@@ -74,7 +81,8 @@ class Lane:
         # aiokafka's batch builder has no public name.
         self._batches: list[Any] = []
         self._entries: list[list[tuple[int, Entry]]] = []
-        self._held: deque[tuple[float, Item]] = deque()
+        self._held: list[tuple[float, int, Item]] = []
+        self._held_so_far = 0
         self._under_way: deque[tuple[asyncio.Future[Any], list[tuple[int, Entry]]]] = deque()
 
     async def start(self) -> None:
@@ -95,8 +103,10 @@ class Lane:
 
     async def put(self, item: Item) -> None:
         """Publish a record, now or when its delay is over."""
-        if self._side.delay_s:
-            self._held.append((time.monotonic() + self._side.delay_s, item))
+        delay_s = self._side.delay_s + item.held_s
+        if delay_s:
+            self._held_so_far += 1
+            heapq.heappush(self._held, (time.monotonic() + delay_s, self._held_so_far, item))
         else:
             await self._append(item)
 
@@ -104,7 +114,7 @@ class Lane:
         """Publish the held records whose time has come."""
         now = time.monotonic()
         while self._held and self._held[0][0] <= now:
-            await self._append(self._held.popleft()[1])
+            await self._append(heapq.heappop(self._held)[2])
 
     async def flush(self) -> None:
         """Send what is in open batches."""
@@ -123,13 +133,13 @@ class Lane:
             await self._delivered()
 
     async def _append(self, item: Item) -> None:
-        partition = self._choose(item.key, len(self._batches))
+        partition = self._choose(item.route or item.key, len(self._batches))
         batch = self._batches[partition]
-        place = batch.append(timestamp=item.timestamp, key=item.key, value=item.value)
+        place = batch.append(timestamp=item.timestamp, key=item.key, value=item.value, headers=list(item.headers))
         if place is None:
             await self._send(partition)
             batch = self._batches[partition]
-            place = batch.append(timestamp=item.timestamp, key=item.key, value=item.value)
+            place = batch.append(timestamp=item.timestamp, key=item.key, value=item.value, headers=list(item.headers))
         self.count += 1
         if item.entry is not None:
             self._entries[partition].append((place.offset, item.entry))

@@ -20,11 +20,13 @@ FindingAt: TypeAlias = tuple[str, str]
 """Kind, and path without list positions (empty where a kind has none)."""
 
 
-class Due(msgspec.Struct, frozen=True):
+class Due(msgspec.Struct, frozen=True, omit_defaults=True):
     """A verdict to which a fault must lead."""
 
     outcome: str
     findings: tuple[FindingAt, ...]
+    note: str = ""
+    """What one of the findings must say besides."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,9 +43,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the rebuilt record stands (the last, if there are two). A verdict about a record that
     cannot be read has no key to go by."""
     offset: int = -1
+    legacy: bool = False
+    """Whether it is a legacy record that stands there. It is known by that alone: its key may have another entry."""
+    anything: bool = False
+    """Whether any verdict about the key is accepted."""
 
     def located(self, partition: int, offset: int) -> "Entry":
-        """Return the entry with the position of its rebuilt record."""
+        """Return the entry with the position of its record."""
         return msgspec.structs.replace(self, partition=partition, offset=offset)
 
 
@@ -89,16 +95,17 @@ def judge_ledger(entries: Iterable[Entry], verdicts: Iterable[Mapping[str, Any]]
     planted = list(entries)
     places: dict[Any, int] = {}
     for number, entry in enumerate(planted):
-        places[_key_of(entry.key)] = number
+        if not entry.legacy:
+            places[_key_of(entry.key)] = number
         if entry.offset >= 0:
-            places["rebuilt", entry.partition, entry.offset] = number
+            places["legacy" if entry.legacy else "rebuilt", entry.partition, entry.offset] = number
     due: list[list[Due]] = [list(entry.verdicts) for entry in planted]
     false: list[Mapping[str, Any]] = []
     for verdict in verdicts:
         if verdict["outcome"] in FINE:
             continue
         number = next((places[place] for place in _places(verdict) if place in places), -1)
-        if number < 0 or not _settle(due[number], verdict):
+        if number < 0 or not (planted[number].anything or _settle(due[number], verdict)):
             false.append(verdict)
     missed = tuple(entry for entry, left in zip(planted, due, strict=True) if left)
     return Judgement(_rows(planted, missed, false), missed, tuple(false))
@@ -107,20 +114,22 @@ def judge_ledger(entries: Iterable[Entry], verdicts: Iterable[Mapping[str, Any]]
 def _settle(due: list[Due], verdict: Mapping[str, Any]) -> bool:
     """Take off `due` what the verdict fulfils; False if it says anything beyond that."""
     said = {(one["kind"], generic_path(one.get("path", ""))) for one in verdict["findings"]}
+    notes = " ".join(one.get("note", "") for one in verdict["findings"])
     for one in due:
-        if one.outcome == verdict["outcome"] and said.issuperset(one.findings):
+        if one.outcome == verdict["outcome"] and said.issuperset(one.findings) and one.note in notes:
             due.remove(one)
             return said == set(one.findings)
     return False
 
 
 def _places(verdict: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield what an entry may be known by: the position of an unreadable record, or the key."""
-    if verdict["outcome"] == "undecodable":
+    """Yield what an entry may be known by: a position, the only thing an unreadable record has, or the key."""
+    outcome = verdict["outcome"]
+    if outcome == "undecodable" or (outcome == "duplicate" and "rebuilt" not in verdict):
         for side in ("legacy", "rebuilt"):
             if position := verdict.get(side):
                 yield side, position["partition"], position["offset"]
-    else:
+    if outcome != "undecodable":
         key = verdict.get("key", ())
         for length in range(len(key), 0, -1):
             yield _key_of(key[:length])

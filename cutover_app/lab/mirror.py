@@ -89,6 +89,8 @@ def mirror_settings(
         "sync.group.offsets.interval.seconds": "1",
         "sync.topic.configs.interval.seconds": "2",
         "sync.topic.acls.enabled": "false",
+        # A task that is not through in time is cut off, and sends again what it could not note.
+        "task.shutdown.graceful.timeout.ms": "15000",
         # These it takes for a cluster only; without that prefix they are ignored in silence.
         f"{WORK_ALIAS}.offset.flush.interval.ms": str(flush_ms),
         f"{WORK_ALIAS}.scheduled.rebalance.max.delay.ms": "0",
@@ -243,6 +245,13 @@ class Mirror:
                     return
                 await patience.wait()
 
+    async def has_copied(self, topic: str) -> None:
+        """Wait until there is a copy of a legacy topic, with all its partitions."""
+        patience = _Patience(self, f"there is no copy of {topic}")
+        async with Asked(Broker.parse(self.work.bootstrap)) as asked:
+            while not (await asked.topics([self.copy_of(topic)])):
+                await patience.wait()
+
     async def caught_up(self, *topics: str) -> None:
         """Wait until it has noted as copied all that these legacy topics hold; nobody may publish meanwhile.
 
@@ -289,7 +298,7 @@ class Lag:
         self._topic = mirror.offsets_topic
         self._work = Broker.parse(mirror.work.bootstrap)
         self._legacy = Asked(Broker.parse(mirror.legacy.bootstrap))
-        self._consumer = AIOKafkaConsumer(**self._work.client("lab-mirror"), **_PLAIN_READING)
+        self._consumer: Any = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -302,12 +311,14 @@ class Lag:
         """Connect; the mirror must have been started."""
         async with Asked(self._work) as asked:
             topic = (await asked.topics([self._topic]))[self._topic]
+        self._consumer = AIOKafkaConsumer(**self._work.client("lab-mirror"), **_PLAIN_READING)
         await self._consumer.start()
         self._consumer.assign([TopicPartition(self._topic, number) for number in range(topic.partitions)])
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
         await self._legacy.close()
 
     async def records(self, *topics: str) -> int:

@@ -27,6 +27,7 @@ from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Watch, wait_quiet, wait_working
 from cutover_app.lab.fleet import Fleet
 from cutover_app.lab.lane import Codec, Side
+from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.partitioners import PartitionerName
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.shop import Delivery, Loading, command
@@ -34,6 +35,8 @@ from cutover_app.lab.topics import create_topics
 from cutover_app.lab.verify import Findings, Subject, verify
 
 DEMO_CONTRACT: Final = Path(cutover_app.__file__).parents[1] / "cutover.yaml"
+PLAIN_CONTRACT: Final = Path(__file__).with_name("contracts") / "orders.yaml"
+"""One cluster, nothing encrypted, one message per order: what speed is measured on."""
 QUIET_TIMEOUT_S: Final = 120.0
 LIVE_RATE: Final = 2000.0
 POLL_S: Final = 0.2
@@ -83,7 +86,7 @@ class RunPlan:
         return f"{self.name}.shop.orders", f"{self.name}.orders.v2"
 
     def changes(self) -> dict[str, Any]:
-        """Return what is different from the demo's contract."""
+        """Return what is different from the plain contract."""
         legacy, rebuilt = self.topics
         return {
             "run": self.name,
@@ -131,7 +134,7 @@ class Result:
         ]
 
 
-def write_contract(file: Path, changes: Mapping[str, Any], base: Path = DEMO_CONTRACT) -> Path:
+def write_contract(file: Path, changes: Mapping[str, Any], base: Path = PLAIN_CONTRACT) -> Path:
     """Write a contract like `base` with some of its top-level settings replaced."""
     settings = yaml.safe_load(base.read_text(encoding="utf-8")) | dict(changes)
     file.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
@@ -143,6 +146,24 @@ async def create_all(subject: Subject, partitions: tuple[int, int]) -> None:
     contract = subject.contract
     sources = (contract.legacy.topic, contract.rebuilt.topic)
     await create_topics(subject.bootstrap, dict(zip(sources, partitions, strict=True)))
+    await verify_topics(contract, Broker.parse(subject.bootstrap))
+
+
+def write_mirrored_contract(file: Path, changes: Mapping[str, Any], mirror: Mirror, base: Path) -> Path:
+    """Write a contract like `base` whose legacy topic is the copy that this mirror makes."""
+    settings = yaml.safe_load(base.read_text(encoding="utf-8")) | dict(changes)
+    topic = settings["legacy"]["topic"]
+    origin = {"broker": f"kafka://{mirror.legacy.bootstrap}", "topic": topic, "offsets": mirror.offsets_topic}
+    legacy = {**settings["legacy"], "topic": mirror.copy_of(topic), "mirror": origin}
+    return write_contract(file, {**changes, "broker": f"kafka://{mirror.work.bootstrap}", "legacy": legacy}, base)
+
+
+async def create_mirrored(subject: Subject, mirror: Mirror, topic: str, partitions: tuple[int, int]) -> None:
+    """Create the topics of a run through a mirror: `topic` is the legacy one, of which the mirror makes the copy."""
+    contract = subject.contract
+    await create_topics(mirror.legacy.bootstrap, {topic: partitions[0]})
+    await create_topics(subject.bootstrap, {contract.rebuilt.topic: partitions[1]})
+    await mirror.has_copied(topic)
     await verify_topics(contract, Broker.parse(subject.bootstrap))
 
 

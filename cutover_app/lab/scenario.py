@@ -20,6 +20,8 @@ Shapes (L legacy, R rebuilt):
     L  addr{zip,city,line}  R  shipping{zip,city,line}               (messages from 400 bytes on)
     L  chnl "WEB"           R  channel "WEB"                         (likewise)
     -                       R  schema_version 2, trace_id (new)
+
+Where a scenario is `sealed`, customer.phone is encrypted; where it has `headers`, both sides have some.
 """
 
 import json
@@ -31,15 +33,18 @@ from typing import Final, NamedTuple
 
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.faults import (
+    ALL_KINDS,
     DEFAULT_RATES,
-    KINDS,
     UNMAPPED_STATUS,
     change,
     damage,
+    leak,
     lonely,
+    timed,
     unmapped,
 )
 from cutover_app.lab.ledger import Entry
+from cutover_app.lab.sealing import FORMS, Form, Headers, seal
 
 FIRST_ORDER: Final = 1_000_001
 STATUSES: Final = (
@@ -56,6 +61,7 @@ POOL: Final = 1024
 TALE_BYTES: Final = 1 << 18
 SIZE_MAX: Final = TALE_BYTES // 2
 
+_REBUILT_HEADERS: Final[Headers] = (("content-type", b"application/json"),)
 _SEOUL: Final = timezone(timedelta(hours=9))
 _MASK: Final = (1 << 64) - 1
 _NAMES: Final = ("김민준", "이서연", "박지후", "최수아", "Ana María", "O'Neill", "Jo", "정하은")
@@ -77,6 +83,9 @@ class Scenario:
         start_ms: Timestamp of the first message.
         pace: Messages per second according to the timestamps.
         text_only: Damage records only in ways that a text file can hold.
+        sealed: How the rebuilt producer encrypts the phone; None leaves it as it is.
+        headers: Whether records have headers.
+        late_ms: By how much a late message is late, by its timestamp and by the clock.
     """
 
     count: int = 100_000
@@ -87,21 +96,40 @@ class Scenario:
     start_ms: int = 1_773_469_800_000
     pace: float = 2000.0
     text_only: bool = False
+    sealed: Form | None = None
+    headers: bool = False
+    late_ms: int = 4_000
 
     def __post_init__(self) -> None:
-        if foreign := set(self.rates) - set(KINDS):
-            raise LabError(f"no such fault: {', '.join(sorted(foreign))}; there are {KINDS}")
+        if foreign := set(self.rates) - set(ALL_KINDS):
+            raise LabError(f"no such fault: {', '.join(sorted(foreign))}; there are {ALL_KINDS}")
         if sum(self.rates.values()) * self.per_key > 1 or min(self.rates.values(), default=0) < 0:
             raise LabError("the rates of all faults, times messages per key, must be 0 to 1")
         if min(self.count, self.per_key, self.size) < 1 or self.pace <= 0:
             raise LabError("count, per_key, size and pace must be positive")
         if self.size > SIZE_MAX:
             raise LabError(f"messages have at most {SIZE_MAX} bytes")
+        if self.sealed is None and self.rates.get("unsealed"):
+            raise LabError(f"nothing can be unsealed where nothing is sealed; forms are {FORMS}")
+        if self.rates.get("out_of_order") and (self.per_key < 2 or self.count % self.per_key):
+            raise LabError("out of order needs several messages per key, and a count that is a multiple of it")
 
     @property
     def orders(self) -> int:
         """Different match keys of the legacy side."""
         return -(-self.count // self.per_key)
+
+
+class Publication(NamedTuple):
+    """What the rebuilt producer publishes in one record; a value of None is a tombstone."""
+
+    value: bytes | None
+    timestamp: int
+    headers: Headers = ()
+    key: bytes | None = None
+    """The Kafka key where it is not the event's, which chooses the partition all the same."""
+    held_ms: int = 0
+    """By how much it is held back."""
 
 
 class Event(NamedTuple):
@@ -111,10 +139,23 @@ class Event(NamedTuple):
     """The Kafka key of all of them."""
     legacy_ms: int
     legacy: bytes | None
-    rebuilt_ms: int
-    rebuilt: tuple[bytes | None, ...]
-    """What is published, in order; None in it is a tombstone."""
+    legacy_headers: Headers
+    rebuilt: tuple[Publication, ...]
+    """What is published, in order."""
     entry: Entry | None
+
+
+class _Facts(NamedTuple):
+    """What a message says, drawn from the seed."""
+
+    key: bytes
+    draw: int
+    revision: int
+    legacy_ms: int
+
+    @property
+    def rebuilt_ms(self) -> int:
+        return self.legacy_ms + 5 + self.draw % 200
 
 
 class _Part(NamedTuple):
@@ -122,6 +163,8 @@ class _Part(NamedTuple):
 
     legacy: bytes
     rebuilt: bytes
+    phone: str = ""
+    """What in it the rebuilt producer encrypts."""
 
 
 def mix(number: int) -> int:
@@ -163,33 +206,54 @@ class Shop:
                     number += 1
                     left -= 1
 
+    def number(self, order: int, revision: int) -> int:
+        """Return the number of a message in the order of publication."""
+        orders = self.scenario.orders
+        step = order + revision * REVISION_GAP
+        begun = [step - each * REVISION_GAP for each in range(self.scenario.per_key)]
+        return sum(min(orders, max(0, at)) for at in begun) + sum(0 <= at < orders for at in begun[:revision])
+
     def event(self, order: int, revision: int, number: int) -> Event:
         """Make one message: a revision of an order, `number` in the order of publication."""
-        draw = mix(self._salt + order)
+        facts = self._facts(order, revision, number)
+        legacy, rebuilt = self._pair(facts, STATUSES[revision % 5])
+        entry = None
+        key = facts.key
+        value: bytes | None = legacy
+        published: tuple[Publication, ...] = (self._publication(facts, rebuilt),)
+        if self._faults and (kind := self._fault(facts.draw, revision)) is not None:
+            value, published, entry = self._planted(kind, order, facts, legacy, rebuilt)
+            # A message that nobody expects has a key of its own, which the legacy side never had.
+            key = entry.key[0].encode() if entry is not None else key
+        headers: Headers = ()
+        if self.scenario.headers:
+            headers = (("trace", b"%016x" % facts.draw), ("origin", b"shop"))
+        return Event(key, facts.legacy_ms, value, headers, published, entry)
+
+    def _facts(self, order: int, revision: int, number: int) -> _Facts:
         legacy_ms = self.scenario.start_ms + int(number * 1000 / self.scenario.pace)
-        rebuilt_ms = legacy_ms + 5 + draw % 200
-        key = b"%d" % (FIRST_ORDER + order)
-        legacy, rebuilt = self._pair(key, draw, revision, legacy_ms, STATUSES[revision % 5])
-        if self._faults:
-            kind = self._fault(draw, revision)
-            if kind is not None:
-                facts = (key, draw, revision, legacy_ms)
-                legacy_value, published, entry = self._planted(kind, facts, legacy, rebuilt)
-                key = entry.key[0].encode()
-                return Event(key, legacy_ms, legacy_value, rebuilt_ms, published, entry)
-        return Event(key, legacy_ms, legacy, rebuilt_ms, (rebuilt,), None)
+        return _Facts(b"%d" % (FIRST_ORDER + order), mix(self._salt + order), revision, legacy_ms)
+
+    def _publication(self, facts: _Facts, value: bytes | None) -> Publication:
+        return Publication(value, facts.rebuilt_ms, _REBUILT_HEADERS if self.scenario.headers else ())
 
     def _fault(self, draw: int, revision: int) -> str | None:
         """Choose the fault of an order, if it has one, and only for one of its messages."""
         # The highest bits decide here, the lowest ones what the message says.
         share = draw / 2**64
-        if share >= self._faults[-1][0] or (draw >> 30 & 0xFF) % self.scenario.per_key != revision:
+        if share >= self._faults[-1][0]:
             return None
-        return next(kind for limit, kind in self._faults if share < limit)
+        kind = next(kind for limit, kind in self._faults if share < limit)
+        last = self.scenario.per_key - 1
+        if kind == "out_of_order":
+            # Of the last two messages: the first is kept back, the second takes it along.
+            return kind if revision >= last - 1 else None
+        # What comes after a late message would have overtaken it.
+        chosen = last if kind == "late" else (draw >> 30 & 0xFF) % self.scenario.per_key
+        return kind if revision == chosen else None
 
-    def _pair(
-        self, key: bytes, draw: int, revision: int, legacy_ms: int, status: tuple[str, str]
-    ) -> tuple[bytes, bytes]:
+    def _pair(self, facts: _Facts, status: tuple[str, str]) -> tuple[bytes, bytes]:
+        key, draw, revision, legacy_ms = facts
         customer = self._customers[draw & 0x3FF]
         basket = self._baskets[draw >> 10 & 0x3FF]
         note = self._notes[draw >> 20 & 0x3FF]
@@ -214,49 +278,73 @@ class Shop:
             revision,
             status[1].encode(),
             self._times[1],
-            customer.rebuilt,
+            self._customer(customer, facts),
             basket.rebuilt,
             note.rebuilt,
         )
         return legacy, rebuilt
 
+    def _customer(self, customer: _Part, facts: _Facts) -> bytes:
+        """Return the customer of a rebuilt message; every message has another ciphertext."""
+        if self.scenario.sealed is None:
+            return customer.rebuilt
+        sealed = seal(self.scenario.sealed, len(customer.phone), self._salt ^ mix(facts.draw + facts.revision))
+        return customer.rebuilt.replace(customer.phone.encode(), sealed.encode())
+
     def _planted(
-        self,
-        kind: str,
-        facts: tuple[bytes, int, int, int],
-        legacy: bytes,
-        rebuilt: bytes,
-    ) -> tuple[bytes | None, tuple[bytes | None, ...], Entry]:
+        self, kind: str, order: int, facts: _Facts, legacy: bytes, rebuilt: bytes
+    ) -> tuple[bytes | None, tuple[Publication, ...], Entry | None]:
         """Return what the two sides publish with a fault, and the ledger's entry."""
-        key, draw, revision, legacy_ms = facts
-        name = key.decode()
-        chance = mix(draw + self._salt)
+        name = facts.key.decode()
+        chance = mix(facts.draw + self._salt)
+        normal = self._publication(facts, rebuilt)
         if kind == "missing":
             return legacy, (), lonely(kind, name)
         if kind == "duplicate":
-            return legacy, (rebuilt, rebuilt), lonely(kind, name)
+            return legacy, (normal, normal), lonely(kind, name)
         if kind == "unknown":
-            # A key of its own, which the legacy side never had.
-            foreign = b"9%b%d" % (key, revision)
-            _, invented = self._pair(foreign, draw, revision, legacy_ms, STATUSES[0])
-            return None, (invented,), lonely(kind, foreign.decode())
+            foreign = facts._replace(key=b"9%b%d" % (facts.key, facts.revision))
+            _, invented = self._pair(foreign, STATUSES[0])
+            return None, (self._publication(foreign, invented),), lonely(kind, foreign.key.decode())
+        if kind == "out_of_order":
+            return legacy, *self._swapped(order, facts, normal)
+        if kind == "late":
+            late_ms = self.scenario.late_ms
+            late = normal._replace(timestamp=normal.timestamp + late_ms, held_ms=late_ms)
+            return legacy, (late,), timed(kind, name, facts.revision)
         if kind == "undecodable":
             damaged, entry = damage(rebuilt, chance, name, text_only=self.scenario.text_only)
-            return legacy, (damaged,), entry
+            return legacy, (self._publication(facts, damaged),), entry
+        if kind == "unsealed":
+            phone = self._customers[facts.draw & 0x3FF].phone
+            changed, leaked, entry = leak(rebuilt, chance, name, phone)
+            return (
+                legacy,
+                (normal._replace(value=changed, key=leaked.key, headers=normal.headers + leaked.headers),),
+                entry,
+            )
         if kind == "unmapped_value":
-            status = (UNMAPPED_STATUS, STATUSES[0][1])
-            legacy, rebuilt = self._pair(key, draw, revision, legacy_ms, status)
+            legacy, rebuilt = self._pair(facts, (UNMAPPED_STATUS, STATUSES[0][1]))
             changed, entry = unmapped(rebuilt, name)
         else:
-            changed, entry = change(kind, rebuilt, chance, name)
-        return legacy, (changed,), entry
+            changed, entry = change(kind, rebuilt, chance, name, sealed=self.scenario.sealed is not None)
+        return legacy, (self._publication(facts, changed),), entry
+
+    def _swapped(self, order: int, facts: _Facts, normal: Publication) -> tuple[tuple[Publication, ...], Entry | None]:
+        """Publish the last two messages of an order the wrong way round, both with the last of them."""
+        last = self.scenario.per_key - 1
+        if facts.revision < last:
+            return (), None
+        earlier = self._facts(order, last - 1, self.number(order, last - 1))
+        _, rebuilt = self._pair(earlier, STATUSES[earlier.revision % 5])
+        return (normal, self._publication(earlier, rebuilt)), timed("out_of_order", facts.key.decode(), last - 1)
 
 
 def _thresholds(scenario: Scenario) -> list[tuple[float, str]]:
     """Return (upper end, kind) of each kind's share of the orders."""
     limits: list[tuple[float, str]] = []
     upper = 0.0
-    for kind in KINDS:
+    for kind in ALL_KINDS:
         rate = scenario.rates.get(kind, 0.0)
         if rate > 0:
             # A fault hits one message of an order: the rate is per message.
@@ -282,10 +370,11 @@ def _number(cents: int) -> str:
 
 def _customer(random: Random) -> _Part:
     name = _text(f"{random.choice(_NAMES)} {random.randrange(1000)}")
-    phone = _text(f"010-{random.randrange(10_000):04d}-{random.randrange(10_000):04d}")
+    phone = f"010-{random.randrange(10_000):04d}-{random.randrange(10_000):04d}"
     return _Part(
-        f'"custNm":{name},"telNo":{phone},'.encode(),
-        f'"customer":{{"name":{name},"phone":{phone}}},'.encode(),
+        f'"custNm":{name},"telNo":"{phone}",'.encode(),
+        f'"customer":{{"name":{name},"phone":"{phone}"}},'.encode(),
+        phone,
     )
 
 

@@ -25,11 +25,12 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from cutover_app.lab.errors import LabError
-from cutover_app.lab.faults import DEFAULT_RATES, KINDS
+from cutover_app.lab.faults import ALL_KINDS, DEFAULT_RATES
 from cutover_app.lab.lane import CODECS, Item, Lane, Side
 from cutover_app.lab.ledger import Entry, encode_entry
 from cutover_app.lab.partitioners import PARTITIONERS
 from cutover_app.lab.scenario import Event, Scenario, Shop
+from cutover_app.lab.sealing import FORMS
 from cutover_app.lab.topics import create_topics
 
 MODULE: Final = "cutover_app.lab.shop"
@@ -55,6 +56,7 @@ class Delivery:
 
     Attributes:
         bootstrap: The broker's address.
+        legacy_bootstrap: That of the legacy producer, where it is another one.
         legacy: How the legacy producer publishes.
         rebuilt: How the rebuilt producer publishes.
         loading: Both sides together, or one completely before the other.
@@ -66,6 +68,7 @@ class Delivery:
     rebuilt: Side = field(default_factory=lambda: Side(topic="orders.v2", partitioner="crc32"))
     loading: Loading = "both"
     rate: float | None = None
+    legacy_bootstrap: str | None = None
 
 
 class Published(NamedTuple):
@@ -88,8 +91,9 @@ async def publish(scenario: Scenario, delivery: Delivery, note: Callable[[Entry]
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         lanes: list[Lane] = []
-        for side in (delivery.legacy, delivery.rebuilt):
-            lane = Lane(delivery.bootstrap, side, noted)
+        homes = (delivery.legacy_bootstrap or delivery.bootstrap, delivery.bootstrap)
+        for home, side in zip(homes, (delivery.legacy, delivery.rebuilt), strict=True):
+            lane = Lane(home, side, noted)
             stack.push_async_callback(lane.stop)
             await lane.start()
             lanes.append(lane)
@@ -111,13 +115,14 @@ class _Pass:
 
     async def put(self, event: Event) -> None:
         if self._legacy is not None and event.legacy is not None:
-            await self._legacy.put(Item(event.key, event.legacy, event.legacy_ms))
+            await self._legacy.put(Item(event.key, event.legacy, event.legacy_ms, event.legacy_headers))
         if self._rebuilt is None:
             return
         last = len(event.rebuilt) - 1
-        for number, value in enumerate(event.rebuilt):
+        for number, (value, timestamp, headers, key, held_ms) in enumerate(event.rebuilt):
             entry = event.entry if number == last else None
-            await self._rebuilt.put(Item(event.key, value, event.rebuilt_ms, entry))
+            item = Item(key or event.key, value, timestamp, headers, entry, event.key, held_ms / 1000)
+            await self._rebuilt.put(item)
         if event.entry is not None and last < 0:
             self._note(event.entry)
 
@@ -152,9 +157,13 @@ def command(scenario: Scenario, delivery: Delivery, ledger: Path) -> list[str]:
     """Return the command line that plays this in a process of its own."""
     words: list[Any] = [sys.executable, "-m", MODULE]
     words += ["--broker", delivery.bootstrap, "--ledger", ledger]
+    words += ["--legacy-broker", delivery.legacy_bootstrap] if delivery.legacy_bootstrap else []
     words += ["--count", scenario.count, "--seed", scenario.seed, "--per-key", scenario.per_key]
     words += ["--size", scenario.size, "--pace", scenario.pace, "--start-ms", scenario.start_ms]
-    for kind in KINDS:
+    words += ["--late-ms", scenario.late_ms]
+    words += ["--sealed", scenario.sealed] if scenario.sealed else []
+    words += ["--headers"] if scenario.headers else []
+    for kind in ALL_KINDS:
         words += ["--fault", f"{kind}={scenario.rates.get(kind, 0.0)!r}"]
     words += ["--loading", delivery.loading]
     if delivery.rate is not None:
@@ -169,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--broker", required=True, help="HOST:PORT")
+    parser.add_argument("--legacy-broker", help="HOST:PORT of the legacy producer; default: the same")
     parser.add_argument("--ledger", type=Path, required=True, help="file for what was planted")
     parser.add_argument("--count", type=int, default=100_000, help="legacy messages")
     parser.add_argument("--seed", type=int, default=1)
@@ -178,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pace", type=float, help="the same by the timestamps; default: the rate")
     parser.add_argument("--start-ms", type=int, help="first timestamp; default: so that it ends now")
     parser.add_argument("--fault", action="append", metavar="KIND=RATE", help="per message")
+    parser.add_argument("--late-ms", type=int, default=4000, help="by how much late messages are late")
+    parser.add_argument("--sealed", choices=FORMS, help="the form in which the phone is encrypted; default: not at all")
+    parser.add_argument("--headers", action="store_true", help="records have headers")
     parser.add_argument("--loading", choices=get_args(Loading), default="both")
     parser.add_argument("--create", action="store_true", help="create the two topics first")
     for name, topic, partitions, chosen in (
@@ -215,6 +228,9 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
         size=options.size,
         start_ms=start_ms,
         pace=pace,
+        sealed=options.sealed,
+        headers=options.headers,
+        late_ms=options.late_ms,
     )
     legacy, rebuilt = (
         Side(
@@ -231,6 +247,7 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
         rebuilt=rebuilt,
         loading=options.loading,
         rate=options.rate,
+        legacy_bootstrap=options.legacy_broker,
     )
     return scenario, delivery, options
 
@@ -238,11 +255,9 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
 async def _run(words: Sequence[str]) -> Published:
     scenario, delivery, options = parse(words)
     if options.create:
-        partitions = {
-            delivery.legacy.topic: options.legacy_partitions,
-            delivery.rebuilt.topic: options.rebuilt_partitions,
-        }
-        await create_topics(delivery.bootstrap, partitions)
+        legacy = delivery.legacy_bootstrap or delivery.bootstrap
+        await create_topics(legacy, {delivery.legacy.topic: options.legacy_partitions})
+        await create_topics(delivery.bootstrap, {delivery.rebuilt.topic: options.rebuilt_partitions})
     # One write for every line, at once: a reader may follow the file.
     with options.ledger.open("wb", buffering=0) as file:
         return await publish(scenario, delivery, lambda one: file.write(encode_entry(one) + b"\n"))

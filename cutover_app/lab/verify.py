@@ -90,14 +90,7 @@ async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findi
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     compiled, contract = subject.compiled, subject.contract
     given = await read_sources(subject.bootstrap, contract, compiled)
-    terms = Terms(
-        contract.contract,
-        contract.match.unique,
-        contract.timing.edge_ms,
-        lambda expected, actual: _as_published(compiled.diff(expected, actual)),
-        late_ms=contract.timing.late_ms,
-    )
-    expectations = oracle(given.legacy, given.rebuilt, given.edges, terms)
+    expectations = oracle(given.legacy, given.rebuilt, given.edges, oracle_terms(contract, compiled))
     entries, edges = (len(given.legacy), len(given.rebuilt)), given.edges
     del given
     planted = read_ledger(ledger) if ledger is not None else ()
@@ -111,6 +104,17 @@ async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findi
         against_replay=await _replay(subject, verdicts, totals),
         edges=edges,
         verdicts=verdicts,
+    )
+
+
+def oracle_terms(contract: Contract, compiled: Compiled) -> Terms:
+    """Return what the oracle needs to know of a contract."""
+    return Terms(
+        contract.contract,
+        contract.match.unique,
+        contract.timing.edge_ms,
+        lambda expected, actual: _as_published(compiled.diff(expected, actual)),
+        late_ms=contract.timing.late_ms,
     )
 
 

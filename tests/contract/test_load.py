@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -318,3 +319,33 @@ def test_a_mirror_has_defaults() -> None:
 
     assert isinstance(mirror, Mirror)
     assert (mirror.topic, mirror.offsets, mirror.isolation) == (None, None, "read_uncommitted")
+
+
+@pytest.mark.parametrize(
+    ("more", "overridden"),
+    [
+        ("mirror: {broker: kafka://file}", {"mirror": {"broker": "kafka://env:1"}}),
+        ("mirror: {topic: orders}", {"mirror": {"topic": "orders", "broker": "kafka://env:1"}}),
+        ("broker: kafka://file", {"broker": "kafka://env:1"}),
+        ("mirror: trusted", {"mirror": "trusted"}),
+    ],
+)
+def test_the_environment_overrides_the_legacy_broker(more: str, overridden: dict[str, Any]) -> None:
+    """CUTOVER_LEGACY_BROKER goes before the address of the contract, which must have a place for one."""
+    from cutover_app.contract.load import _override  # noqa: PLC0415 - private on purpose
+
+    settings = {"legacy": {"topic": "t", **yaml.safe_load("{" + more + "}")}}
+
+    made, _ = _override(settings, {"CUTOVER_LEGACY_BROKER": "kafka://env:1"})
+
+    assert made == {"legacy": {"topic": "t", **overridden}}
+
+
+def test_a_bad_address_of_the_environment_names_its_variable() -> None:
+    """If CUTOVER_LEGACY_BROKER is no address, then the error names it, and not a line of the file."""
+    text = (HEAD + MATCH + REBUILD).replace("{topic: shop.orders}", "{topic: shop.orders, broker: kafka://a}")
+
+    with pytest.raises(ContractError) as caught:
+        parse_contract(text, "cutover.yaml", {"CUTOVER_LEGACY_BROKER": "there:nowhere"})
+
+    assert str(caught.value).startswith("CUTOVER_LEGACY_BROKER: expected kafka://host:port")

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cutover_app.lab.ledger import Due, Entry, Row, encode_entry, judge_ledger, read_ledger
 
 WRONG = Entry("wrong_value", "rebuilt", ("1",), (Due("mismatch", (("wrong_value", "$.lines[*].price"),)),))
@@ -114,3 +116,40 @@ def test_a_ledger_file_reads_back(tmp_path: Path) -> None:
     path.write_bytes(b"".join(encode_entry(entry) + b"\n" for entry in ALL))
 
     assert list(read_ledger(path)) == ALL
+
+
+AGAIN = Entry(
+    "sent_again",
+    "legacy",
+    ("2",),
+    (Due("duplicate", (("duplicate", ""),), "transport"),),
+    partition=1,
+    offset=9,
+    legacy=True,
+)
+
+
+def duplicate(offset: int, note: str, **more: Any) -> dict[str, Any]:
+    said = verdict(
+        "duplicate", ["2"], ("duplicate", ""), legacy={"topic": "t", "partition": 1, "offset": offset}, **more
+    )
+    said["findings"][0]["note"] = note
+    return said
+
+
+def test_a_record_that_was_sent_again_is_known_by_its_position() -> None:
+    """A copy that was sent again is explained, beside another fault of its key, if the transport is suspected."""
+    assert judge_ledger([LOST, AGAIN], [FOUND_LOST, duplicate(9, "the transport is suspected")]).perfect
+    for wrong in (duplicate(8, "the transport is suspected"), duplicate(9, "")):
+        judged = judge_ledger([LOST, AGAIN], [FOUND_LOST, wrong])
+        assert judged.not_found == (AGAIN,)
+        assert judged.false == (wrong,)
+
+
+def test_anything_may_be_said_where_nobody_can_know() -> None:
+    """Of an order that both sides have twice any verdict is accepted, and none is demanded."""
+    open_entry = msgspec.structs.replace(LOST, verdicts=(), anything=True)
+
+    assert judge_ledger([open_entry], []).perfect
+    assert judge_ledger([open_entry], [FOUND_LOST, duplicate(9, "")]).perfect
+    assert not judge_ledger([open_entry], [FOUND_WRONG]).perfect

@@ -1,29 +1,43 @@
 """A scenario follows from its seed, and is what the demo's contract says, its planted faults apart."""
 
 import json
+import re
+from base64 import b64encode
 from collections import Counter, defaultdict
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
 from cutover_app.contract.compile import Compiled, compile_contract
-from cutover_app.contract.load import load_contract
-from cutover_app.core.frames import MESSAGE
+from cutover_app.contract.load import load_contract, parse_contract
+from cutover_app.contract.models import Contract
+from cutover_app.core.frames import LEGACY, MESSAGE, REBUILT, Source
 from cutover_app.core.verdicts import generic_path
-from cutover_app.lab.errors import LabError
-from cutover_app.lab.faults import KINDS
-from cutover_app.lab.files import Record, bare, play, write_files
-from cutover_app.lab.ledger import read_ledger
-from cutover_app.lab.scenario import Scenario, Shop
+from cutover_app.lab.faults import ALL_KINDS, KINDS
+from cutover_app.lab.files import Played, Record, play
+from cutover_app.lab.ledger import Entry, judge_ledger
+from cutover_app.lab.oracle import Expectation, oracle
+from cutover_app.lab.run import PLAIN_CONTRACT
+from cutover_app.lab.scenario import FIRST_ORDER, Scenario, Shop
+from cutover_app.lab.sealing import FORMS, LEAKS, Form
+from cutover_app.lab.verify import oracle_terms
 
-CONTRACT = Path(__file__).parents[2] / "cutover.yaml"
 MANY = dict.fromkeys(KINDS, 0.01)
+FULL = Scenario(count=8000, rates=dict.fromkeys(ALL_KINDS, 0.01), per_key=2, sealed="vault", headers=True)
+ENVELOPES: dict[Form, str] = {
+    "vault": r"vault:v1:[A-Za-z0-9+/]{55}=",
+    "gcm": r"[A-Za-z0-9+/]{55}=",
+    "fernet": r"gAAAAAB[A-Za-z0-9_-]{91}==",
+    "openssl": r"U2FsdGVkX1[A-Za-z0-9+/]{33}=",
+}
 MISMATCHES = ("missing_field", "unexpected_field", "wrong_value", "wrong_type", "unmapped_value")
 
 
 @pytest.fixture(scope="module")
 def compiled() -> Compiled:
-    return compile_contract(load_contract(CONTRACT))
+    return compile_contract(load_contract(PLAIN_CONTRACT))
 
 
 def by_key(records: list[Record]) -> dict[bytes | None, list[Record]]:
@@ -77,92 +91,130 @@ def test_planted_differences_are_the_only_ones(compiled: Compiled) -> None:
     }
 
 
-def test_a_seed_gives_the_same_scenario() -> None:
-    """If seed and options are equal, so is every byte; another seed gives another scenario."""
-    one, two, other = (play(Scenario(count=2000, rates=MANY, seed=seed)) for seed in (5, 5, 6))
-
-    assert one == two
-    assert one.legacy != other.legacy
-    assert [entry.key for entry in one.ledger] != [entry.key for entry in other.ledger]
-
-
-def test_rates_are_kept() -> None:
-    """If a rate per message is given, about that many faults of the kind are planted."""
-    for per_key in (1, 4):
-        played = play(Scenario(count=20_000, rates={"missing": 0.01, "duplicate": 0.02}, per_key=per_key))
-        counts = Counter(entry.kind for entry in played.ledger)
-
-        assert counts["missing"] == pytest.approx(200, rel=0.3)
-        assert counts["duplicate"] == pytest.approx(400, rel=0.3)
-        assert set(counts) == {"missing", "duplicate"}
+@pytest.fixture(scope="module")
+def full() -> tuple[Contract, Compiled]:
+    """A contract for a producer that encrypts the phone, and publishes several messages of an order in order."""
+    text = PLAIN_CONTRACT.read_text(encoding="utf-8")
+    text = text.replace("match:   {key: [order_id]", "order:   {by: [order_id]}\nmatch:   {key: [order_id, revision]")
+    text = text.replace("grace: 10s", "grace: 10s, late_after: 3s")
+    text = text.replace("  ignore:\n", '  ignore:\n    - {path: $.customer.phone, reason: "encrypted"}\n')
+    contract = parse_contract(text, environ={})
+    return contract, compile_contract(contract)
 
 
-def test_a_key_has_one_fault_at_most() -> None:
-    """However many messages an order has, one of them at most is faulty."""
-    played = play(Scenario(count=9000, rates=MANY, per_key=3))
+@pytest.mark.parametrize("form", FORMS)
+def test_an_encrypted_phone_is_the_only_difference(full: tuple[Contract, Compiled], form: Form) -> None:
+    """If the phone is encrypted, it is in an envelope that no two messages share, and the rest is as ever."""
+    _, compiled = full
+    played = play(Scenario(count=600, rates={}, per_key=2, sealed=form, headers=True))
+    envelopes = [json.loads(record.value or b"")["customer"]["phone"] for record in played.rebuilt]
 
-    assert len({entry.key for entry in played.ledger}) == len(played.ledger)
-
-
-def test_messages_of_an_order_are_apart_and_in_order() -> None:
-    """If an order has several messages, others lie between them, and its partition has them in order."""
-    played = play(Scenario(count=6000, rates={}, per_key=3))
-    keys = [record.key for record in played.legacy]
-
-    for records in by_key(played.legacy).values():
-        assert [json.loads(record.value or b"")["rev"] for record in records] == [0, 1, 2]
-        assert len({record.partition for record in records}) == 1
-        assert [record.offset for record in records] == sorted(record.offset for record in records)
-    assert keys.index(keys[0], 1) > 100
+    for legacy, rebuilt in zip(played.legacy, played.rebuilt, strict=True):
+        (expected,) = compiled.rebuild(legacy)
+        assert compiled.diff(expected, compiled.observe(rebuilt)) == ()
+        assert json.loads(legacy.value or b"")["telNo"] not in repr(rebuilt)
+        assert legacy.headers
+        assert rebuilt.headers
+    assert len(set(envelopes)) == 600
+    assert re.fullmatch(ENVELOPES[form], envelopes[0])
 
 
-@pytest.mark.parametrize("size", [200, 800, 4000, 32_000])
-def test_size_is_about_what_was_asked(size: int) -> None:
-    """A legacy message has about the size that was asked for."""
-    lengths = [len(event.legacy or b"") for event in Shop(Scenario(count=500, rates={}, size=size)).events()]
-
-    assert sum(lengths) / len(lengths) == pytest.approx(size, rel=0.1)
-
-
-def test_timestamps_follow_the_pace() -> None:
-    """Timestamps advance at the pace, and the rebuilt producer is a little behind the legacy one."""
-    events = list(Shop(Scenario(count=1000, rates={}, pace=500, start_ms=10_000)).events())
-
-    assert events[0].legacy_ms == 10_000
-    assert events[-1].legacy_ms == 10_000 + 999 * 2
-    assert all(0 < event.rebuilt_ms - event.legacy_ms < 250 for event in events)
+def phone_of(entry: Entry, played: Played) -> bytes:
+    return next(
+        json.loads(record.value or b"")["telNo"].encode()
+        for record in played.legacy
+        if record.key == entry.key[0].encode()
+    )
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"rates": {"typo": 0.1}}, {"rates": {"missing": 0.6, "unknown": 0.6}}, {"count": 0}, {"pace": 0}],
-    ids=str,
-)
-def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
-    """If a scenario cannot be played, that is said before it begins."""
-    with pytest.raises(LabError):
-        Scenario(**wrong)  # type: ignore[arg-type]
+def encodings(phone: bytes) -> list[bytes]:
+    """What a leak may look like: as it is, reversed, Base64, hexadecimal, or with its middle masked."""
+    masked = phone[:4] + b"****" + phone[8:]
+    return [phone, phone[::-1], b64encode(phone), phone.hex().encode(), masked]
 
 
-def test_files_hold_the_scenario(tmp_path: Path) -> None:
-    """Written as envelopes, every record and entry of a scenario can be read back."""
-    played = play(Scenario(count=3000, rates=MANY, text_only=True))
+def test_a_leak_is_where_its_entry_says() -> None:
+    """An unsealed message shows the phone at the place of its entry and nowhere else; every way to leak occurs."""
+    played = play(FULL)
+    leaks = [entry for entry in played.ledger if entry.kind == "unsealed"]
+    ways = Counter(entry.note for entry in leaks)
 
-    legacy, rebuilt, ledger = write_files(played, tmp_path)
+    for entry in leaks:
+        (record,) = (each for each in played.rebuilt if each[1:3] == (entry.partition, entry.offset))
+        message = json.loads(record.value or b"")
+        shown = {
+            "$key": record.key,
+            "$headers": b" ".join(value or b"" for _, value in record.headers),
+            "$.customer.phone": message["customer"]["phone"].encode(),
+            "$.trace_id": message["trace_id"].encode(),
+            "$.debug": str(message.get("debug")).encode(),
+        }
+        forms = encodings(phone_of(entry, played))
+        assert {place for place, text in shown.items() if any(form in (text or b"") for form in forms)} == {entry.path}
+        also = {("unexpected_field", "$.debug")} if entry.path == "$.debug" else set()
+        assert set(entry.verdicts[0].findings) == {("unsealed", entry.path)} | also
+    assert set(ways) == {leak.name for leak in LEAKS}
 
-    lines = [json.loads(line) for line in rebuilt.read_text().splitlines()]
-    assert [(line["partition"], line["offset"], line["payload"]) for line in lines] == [
-        (record.partition, record.offset, None if record.value is None else record.value.decode())
-        for record in played.rebuilt
+
+def test_what_is_planted_is_what_the_oracle_says(full: tuple[Contract, Compiled]) -> None:
+    """Judged by the oracle, a scenario has the problems of its ledger and no other, late and out of order included."""
+    contract, compiled = full
+    rates = {kind: rate for kind, rate in FULL.rates.items() if kind != "unsealed"}
+    played = play(replace(FULL, rates=rates))
+    legacy = [
+        (Source(LEGACY, record.topic, "", record.partition), entry)
+        for record in played.legacy
+        for entry in compiled.rebuild(record)
     ]
-    assert len(legacy.read_text().splitlines()) == len(played.legacy)
-    assert list(read_ledger(ledger)) == played.ledger
+    rebuilt = [
+        (Source(REBUILT, record.topic, "", record.partition), compiled.observe(record)) for record in played.rebuilt
+    ]
+
+    said = oracle(legacy, rebuilt, (), oracle_terms(contract, compiled)).values()
+
+    # This contract does not look at the phone.
+    planted = [entry for entry in played.ledger if entry.path != "$.customer.phone"]
+    judged = judge_ledger(planted, map(partial(as_verdict, compiled), said))
+    assert judged.perfect, (judged.not_found[:3], judged.false[:3])
+    assert all(row.planted > 20 for row in judged.rows)
+    assert {row.kind for row in judged.rows} == set(rates)
 
 
-def test_files_may_hold_bare_values(tmp_path: Path) -> None:
-    """Written as bare values, each line is a message."""
-    played = play(Scenario(count=100, rates={}, text_only=True))
+def as_verdict(compiled: Compiled, truth: Expectation) -> dict[str, Any]:
+    """What an expectation looks like to whoever reads the verdicts topic."""
+    verdict: dict[str, Any] = {
+        "outcome": truth.outcome,
+        "key": compiled.shown_key(truth.key),
+        "findings": [{"kind": finding.kind, "path": finding.path} for finding in truth.findings],
+    }
+    for side, origin in (("legacy", truth.legacy), ("rebuilt", truth.rebuilt)):
+        if origin is not None:
+            verdict[side] = {"partition": origin.source.partition, "offset": origin.offset}
+    return verdict
 
-    legacy, _, _ = write_files(played, tmp_path, line=bare)
 
-    assert legacy.read_bytes().splitlines() == [record.value for record in played.legacy]
+def test_a_number_is_a_place_in_the_order_of_publication() -> None:
+    """The number of a message, worked out from its order and revision, is its place among all of them."""
+    shop = Shop(Scenario(count=3600, rates={}, per_key=3, pace=1000, start_ms=0))
+    facts = [(int(event.key) - FIRST_ORDER, json.loads(event.legacy or b"")["rev"]) for event in shop.events()]
+
+    assert [shop.number(*each) for each in facts] == list(range(3600))
+
+
+def test_late_messages_are_late(full: tuple[Contract, Compiled]) -> None:
+    """A late message stands behind others that were published meanwhile, and its timestamp says by how much."""
+    played = play(replace(FULL, rates={"late": 0.01}))
+    late = {entry.key[0].encode() for entry in played.ledger}
+    legacy = {(record.key, json.loads(record.value or b"")["rev"]): record for record in played.legacy}
+    overtakers = 0
+
+    for place, record in enumerate(played.rebuilt):
+        original = legacy[record.key, json.loads(record.value or b"")["revision"]]
+        delay = record.timestamp - original.timestamp
+        if record.key in late and json.loads(record.value or b"")["revision"] == 1:
+            assert FULL.late_ms < delay < FULL.late_ms + 250
+            overtakers += played.rebuilt[max(0, place - 1)].timestamp >= record.timestamp - 250
+        else:
+            assert 0 < delay < 250
+    assert len(late) > 20
+    assert overtakers > len(late) / 2

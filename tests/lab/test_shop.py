@@ -171,12 +171,14 @@ def test_a_process_of_its_own(kafka: Cluster, tmp_path: Path) -> None:
 def test_a_command_line_says_everything(tmp_path: Path) -> None:
     """A scenario and a delivery survive the way through a command line."""
     scenario = Scenario(count=7, seed=3, rates={"missing": 0.25}, per_key=2, size=300, start_ms=99, pace=12.5)
+    scenario = replace(scenario, sealed="gcm", headers=True, late_ms=77)
     delivery = Delivery(
         bootstrap="there:1",
         legacy=Side(topic="a", partitioner="own", codec="gzip", delay_s=1.5),
         rebuilt=Side(topic="b", partitioner="crc32", codec="none"),
         loading="rebuilt-first",
         rate=10.0,
+        legacy_bootstrap="elsewhere:2",
     )
 
     read_scenario, read_delivery, _ = parse(command(scenario, delivery, tmp_path)[3:])

@@ -1,0 +1,77 @@
+"""What a mirror sent again, worked out afterwards by comparing the copy with the topic that it was made from.
+
+A mirror that is killed goes on from the last position that it had noted, and what it had copied since is in the copy
+twice. Which records that hits depends on the moment, so that no scenario can say it beforehand; here it is found out
+from the two topics alone. Each such record must be a duplicate whose transport is suspected, and nobody's fault.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from cutover_app.lab.errors import LabError
+from cutover_app.lab.evidence import read_topic
+from cutover_app.lab.ledger import Due, Entry
+from cutover_app.lab.mirror import Mirror
+
+SENT_AGAIN: Final = "sent_again"
+_DUE: Final = (Due("duplicate", (("duplicate", ""),), "the transport is suspected"),)
+
+
+async def compare(mirror: Mirror, topic: str) -> list[Any]:
+    """Return the records of the copy of a legacy topic that were sent again; all of it must have been copied."""
+    original = [each async for records in read_topic(mirror.legacy.bootstrap, topic) for each in records]
+    copy = [each async for records in read_topic(mirror.work.bootstrap, mirror.copy_of(topic)) for each in records]
+    return sent_again(original, copy)
+
+
+def sent_again(original: Iterable[Any], copy: Iterable[Any]) -> list[Any]:
+    """Return the records of `copy`, whose partitions are in order, that stand there more often than in `original`.
+
+    Raises `LabError` if the copy lacks a record, or has one of its own.
+    """
+    due = Counter(map(_content, original))
+    there: Counter[Any] = Counter()
+    again = []
+    for record in copy:
+        content = _content(record)
+        there[content] += 1
+        if content not in due:
+            raise LabError(f"the copy has a record that its topic has not: {record.partition}@{record.offset}")
+        if there[content] > due[content]:
+            again.append(record)
+    if lacking := due - there:
+        raise LabError(f"the copy lacks {lacking.total()} records of its topic")
+    return again
+
+
+def _content(record: Any) -> tuple[Any, ...]:
+    return record.partition, record.key, record.value, tuple(record.headers), record.timestamp
+
+
+def explain(planted: Iterable[Entry], again: Sequence[Any]) -> list[Entry]:
+    """Return the ledger of a run during which records were sent again.
+
+    Where a message was sent again by the mirror and was published twice by the rebuilt producer too, both sides have it
+    twice: nobody can say then whether that is as it should be, so whatever is said about such an order is accepted.
+    """
+    orders = {_order_of(record) for record in again}
+    entries = []
+    twice = set()
+    for entry in planted:
+        if entry.kind == "duplicate" and entry.key[0] in orders:
+            twice.add(entry.key[0])
+            entries.append(msgspec.structs.replace(entry, verdicts=(), anything=True))
+        else:
+            entries.append(entry)
+    for record in again:
+        if (order := _order_of(record)) not in twice:
+            entry = Entry(SENT_AGAIN, "legacy", (order,), _DUE, legacy=True)
+            entries.append(entry.located(record.partition, record.offset))
+    return entries
+
+
+def _order_of(record: Any) -> str:
+    return str(msgspec.json.decode(record.value)["ordId"])
