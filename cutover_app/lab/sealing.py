@@ -63,6 +63,9 @@ class Leaked(NamedTuple):
     headers: Headers = ()
 
 
+LEAKY_HEADER: Final = "customer-phone"
+
+
 def _plain(message: dict[str, Any], phone: str) -> Leaked:
     message["customer"]["phone"] = phone
     return Leaked()
@@ -94,7 +97,7 @@ def _unexpected_hex(message: dict[str, Any], phone: str) -> Leaked:
 
 
 def _header(_message: dict[str, Any], phone: str) -> Leaked:
-    return Leaked(headers=(("customer-phone", phone.encode()),))
+    return Leaked(headers=((LEAKY_HEADER, phone.encode()),))
 
 
 def _key(message: dict[str, Any], phone: str) -> Leaked:
@@ -105,7 +108,7 @@ class Leak(NamedTuple):
     """One way to fail.
 
     Attributes:
-        place: Where it shows: a path, `$key` or `$headers`.
+        place: Where it shows: a path, `$key`, or `$headers` and the name of one.
         name: What is done.
         apply: Changes the message, and says what else is published.
         also: What else is wrong with the message then.
@@ -124,6 +127,6 @@ LEAKS: Final = (
     Leak("$.trace_id", "Base64 in an ignored field", _ignored_base64),
     Leak("$.trace_id", "reversed in an ignored field", _ignored_reversed),
     Leak("$.debug", "hexadecimal in an unexpected field", _unexpected_hex, (("unexpected_field", "$.debug"),)),
-    Leak("$headers", "in a header", _header),
+    Leak(f"$headers.{LEAKY_HEADER}", "in a header", _header),
     Leak("$key", "in the Kafka key", _key),
 )
