@@ -87,8 +87,8 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-SealedForm = Literal["any", "hex"]
-"""What a ciphertext looks like: a known envelope or base64, or hexadecimal text (`core/sealing.py`)."""
+SealedForm = Literal["any", "hex", "block"]
+"""A known envelope or base64, hexadecimal text, or the blocks of a cipher alone (`core/sealing.py`)."""
 
 
 class Condition(Model):

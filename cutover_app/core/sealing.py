@@ -22,6 +22,10 @@ whose letters follow on each other in other ways, may be taken for a ciphertext;
 What nobody can tell from a ciphertext: random tokens, and base64 of a digest or HMAC of 28 bytes or more. A digest of
 the very plaintext is recognised where the plaintext is known (`needles.py`). Hexadecimal text is a digest more often
 than a ciphertext, and of the same lengths: `any` refuses it, whatever its length, and `hex` accepts it.
+
+Ciphers without a nonce beside their blocks (ECB, or CBC with a fixed one) make 16 bytes of a short text, and so is a
+UUID in base64. Only `block` accepts them: base64 or hexadecimal text of whole blocks of 8 bytes, two at least, whose
+bytes are not all letters, digits and blanks, which 16 random ones are once in 5e9.
 """
 
 import base64
@@ -38,13 +42,18 @@ from cutover_app.core.limits import SEALED_BYTES_LOOKED_AT, SEALED_BYTES_MIN
 
 ANY: Final = "any"
 HEX: Final = "hex"
-FORMS: Final = (ANY, HEX)
+BLOCK: Final = "block"
+FORMS: Final = (ANY, HEX, BLOCK)
 
 GAIN_BITS: Final = 38.0
 """By so many bits a model must beat chance."""
 NAMES_GAIN_BITS: Final = 35.0
 """The same for names run together, which need not be long."""
 
+BLOCK_BYTES: Final = 8
+"""The smallest block of a cipher in use; most have 16."""
+
+_LETTERS_AND_DIGITS: Final = re.compile(rb"[A-Za-z0-9 ]*")
 _ALPHA: Final = 1 / 16
 _PARTS_MAX: Final = 4
 _PART_CHARS_MIN: Final = 16
@@ -66,6 +75,8 @@ def why_unsealed(value: Any, form: str = ANY) -> str:
         return "expected an encrypted text, found another type"
     if form == HEX:
         return _why_not_hex(value)
+    if form == BLOCK:
+        return _why_not_blocks(value)
     if _is_envelope(value):
         return ""
     text = _unwrapped(value)
@@ -84,6 +95,17 @@ def _why_not_hex(value: str) -> str:
     return _why_not_random(data)
 
 
+def _why_not_blocks(value: str) -> str:
+    data = from_hex(value) or decoded(value)
+    if data is None:
+        return "not hexadecimal or base64 text"
+    if len(data) % BLOCK_BYTES or len(data) < 2 * BLOCK_BYTES:
+        return f"{len(data)} bytes; expected two or more whole blocks of {BLOCK_BYTES}"
+    if _LETTERS_AND_DIGITS.fullmatch(data):
+        return "encoded, not encrypted: its bytes are letters and digits"
+    return "" if len(data) < SEALED_BYTES_MIN else _why_not_random(data)
+
+
 def from_hex(text: str) -> bytes | None:
     """Return the bytes of a hexadecimal text, or of a few with colons between; None where it is none."""
     found = [_HEX.fullmatch(part) for part in text.split(":")]
@@ -94,7 +116,10 @@ def from_hex(text: str) -> bytes | None:
 
 def _why_not_random(data: bytes) -> str:
     if len(data) < SEALED_BYTES_MIN:
-        return f"{len(data)} bytes, too few to be told from an encoded identifier; expected {SEALED_BYTES_MIN} or more"
+        return (
+            f"{len(data)} bytes, too few to be told from an encoded identifier; expected {SEALED_BYTES_MIN} or more; "
+            "where it is the blocks of a cipher alone: `sealed: block`"
+        )
     if kind := file_kind(data):
         return f"an encoded {kind} file"
     return "encoded, not encrypted: its bytes are those of text or repeat" if is_plain(data) else ""

@@ -65,7 +65,7 @@ def test_a_hook_makes_what_it_wants() -> None:
         ("sealed: ['$.lines[0].sku']\n", "sealed[0].path: expected [*]"),
         ("sealed: [$.c.name, $.c.name]\n", "sealed[1]: $.c.name is sealed already"),
         ("sealed: [$.c, $.c.name]\n", "sealed[1]: lies within another sealed path"),
-        ("sealed: [{path: $.c.name, form: rot13}]\n", "sealed[0].form: expected 'any' or 'hex'"),
+        ("sealed: [{path: $.c.name, form: rot13}]\n", "sealed[0].form: expected 'any', 'hex' or 'block'"),
         ("sealed: [{path: $.c.name, from: hex}]\n", "sealed[0].from: unknown key; did you mean form?"),
         ("sealed: [$.c.name]\ncompare: {ignore: [{path: $.c, reason: x}]}\n", "also under compare.ignore ($.c)"),
         ("sealed: [$.c]\ncompare: {ignore: [{path: $.c.x, reason: x}]}\n", "also under compare.ignore ($.c.x)"),
@@ -83,7 +83,11 @@ def test_sealed_where_it_cannot_be(rest: str, said: str) -> None:
     ("old", "new", "said"),
     [
         ("id: no", "id: {from: no, sealed: any}", "cutover.yaml:8: rebuild.id.sealed: a part of match.key"),
-        ("name: name", "name: {from: name, sealed: yes}", "cutover.yaml:9: rebuild.c.name.sealed: expected 'any' or"),
+        (
+            "name: name",
+            "name: {from: name, sealed: yes}",
+            "cutover.yaml:9: rebuild.c.name.sealed: expected 'any', 'hex' or",
+        ),
         ("name: name", "name: {const: x, sealed: any}", "with const, no use for: sealed"),
         ("name: name", "name: {concat: [{from: a, sealed: any}]}", "put `sealed` beside concat"),
         ("{each: t, item: .}", "{each: t, item: ., sealed: any}", "with each, no use for: sealed"),

@@ -10,7 +10,7 @@ import pytest
 
 from cutover_app.core import sealing
 from cutover_app.core.limits import SEALED_BYTES_MIN
-from cutover_app.core.sealing import ANY, HEX, why_unsealed
+from cutover_app.core.sealing import ANY, BLOCK, HEX, why_unsealed
 from tests.core.ciphertexts import ciphertext
 from tests.core.plain_values import plain_values
 
@@ -94,3 +94,17 @@ def test_the_models_cost_a_ciphertext_its_bits() -> None:
     for model in sealing._BYTE_MODELS:
         gains = [model(rng.randbytes(64)) for _ in range(300)]
         assert max(gains) < sealing.GAIN_BITS - 8
+
+
+def test_the_blocks_of_a_cipher_alone_have_to_be_asked_for() -> None:
+    """`any` cannot tell 16 bytes from a UUID and names the setting; `block` takes whole blocks, and no encoded text."""
+    rng = random.Random(3)
+    for size in (16, 24, 32, 48):
+        data = rng.randbytes(size)
+        assert why_unsealed(base64.b64encode(data).decode(), BLOCK) == ""
+        assert why_unsealed(data.hex(), BLOCK) == ""
+    assert "`sealed: block`" in why_unsealed(base64.b64encode(rng.randbytes(16)).decode(), ANY)
+    for text in (b"010-1234-5678", b"Kim Minjun Seoul", b"0123456789abcdef" * 3):
+        assert why_unsealed(base64.b64encode(text).decode(), BLOCK)
+        assert why_unsealed(text.hex(), BLOCK)
+    assert why_unsealed("010-1234-5678", BLOCK)
