@@ -33,6 +33,7 @@ from cutover_app.commands.fold import Ages, VerdictFold
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
+from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
 from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, Finding, Position, Verdict, family_of
@@ -289,7 +290,15 @@ def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[st
         notes.append(f"{lost:,} ranges of the sources could not be read")
     crowded = sum(each.crowded for each in books)
     if crowded:
-        notes.append(f"{crowded:,} keys have too many messages to look for the closest")
+        notes.append(f"{crowded:,} order keys have more than {ORDERED_MAX:,} records: their order is not judged")
+    spread = sum(each.spread for each in books)
+    if spread:
+        notes.append(f"{spread:,} order keys are spread over several partitions: order is known only within each")
+    unproven = sum(not each.frontiers[LEGACY].is_proven for each in books)
+    if unproven:
+        notes.append(
+            f"the mirror is not proven in {unproven:,} intake partitions: a message without partner is indeterminate there"
+        )
     return notes
 
 

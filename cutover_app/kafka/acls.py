@@ -1,8 +1,9 @@
 """The least that each role must be allowed on a cluster that authorises: data for `plan --acls` and for checks.
 
-Four roles, which may be four users or one: *setup* creates topics (`plan --apply`), *worker* verifies, *reader* reads
-what was found (`report`), *reset* takes a run away. None of them may write to a source topic, and none needs
-anything of the cluster as a whole. READ, WRITE and DELETE imply DESCRIBE, so it stands only where it stands alone.
+Five roles, which may be five users or one: *setup* creates topics (`plan --apply`), *worker* verifies, *reader* reads
+what was found (`report`, `status`), *operator*, who may read it too, looks into it (`rows`, `explain`) and marks what
+was fixed (`fixed`), *reset* takes a run away. None of them may write to a source topic, and none needs anything of the
+cluster as a whole. READ, WRITE and DELETE imply DESCRIBE, so it stands only where it stands alone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,13 +12,15 @@ from typing import Final
 
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, TABLES
-from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
+from cutover_app.kafka.clusters import is_direct
+from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
 
 SETUP: Final = "setup"
 WORKER: Final = "worker"
 READER: Final = "reader"
+OPERATOR: Final = "operator"
 RESET: Final = "reset"
-ROLES: Final = (SETUP, WORKER, READER, RESET)
+ROLES: Final = (SETUP, WORKER, READER, OPERATOR, RESET)
 
 WORK: Final = "work"
 LEGACY: Final = "legacy"
@@ -55,7 +58,7 @@ class Acl:
 
 def acls_of(contract: Contract) -> list[Acl]:
     """Return every permission that a contract's run needs, role by role."""
-    return [*_setup(contract), *_worker(contract), *_reader(contract), *_reset(contract)]
+    return [*_setup(contract), *_worker(contract), *_reader(contract), *_operator(contract), *_reset(contract)]
 
 
 def sources_of(contract: Contract) -> tuple[str, str]:
@@ -78,14 +81,19 @@ def _topics(
 def _work_sources(contract: Contract) -> list[str]:
     """Return the source topics that are on the work cluster."""
     legacy, rebuilt = sources_of(contract)
-    return [rebuilt] if contract.legacy.broker is not None else [legacy, rebuilt]
+    return [rebuilt] if is_direct(contract) else [legacy, rebuilt]
+
+
+def _homes(contract: Contract) -> list[str]:
+    """Return the clusters on which a run has a consumer group."""
+    return [WORK, LEGACY] if is_direct(contract) else [WORK]
 
 
 def _setup(contract: Contract) -> Iterator[Acl]:
     yield from _topics(
         SETUP, _work_sources(contract), ["DescribeConfigs", "Describe"], "partitions, retention, timestamps"
     )
-    if contract.legacy.broker is not None:
+    if is_direct(contract):
         wanted = ["DescribeConfigs", "Describe"]
         yield from _topics(SETUP, [contract.legacy.topic], wanted, "partitions, retention", cluster=LEGACY)
     ours = ["Create", "Describe", "DescribeConfigs"]
@@ -101,14 +109,15 @@ def _worker(contract: Contract) -> Iterator[Acl]:
         WORKER, [_prefix(contract)], ours, "intake and changelogs; verify their settings", pattern=PREFIXED
     )
     yield from _topics(WORKER, [contract.verdicts.topic], ["Write", "DescribeConfigs"], "publish verdicts")
-    yield Acl(WORKER, WORK, GROUP, LITERAL, app_id_of(contract), "Read", "join the group, commit positions")
+    for home in _homes(contract):
+        yield Acl(WORKER, home, GROUP, LITERAL, app_id_of(contract), "Read", "join the group, commit positions")
     checkpoints = f"{app_id_of(contract)}-checkpoint-"
     yield Acl(WORKER, WORK, TRANSACTIONAL_ID, PREFIXED, checkpoints, "Write", "one transaction per checkpoint")
 
 
 def _legacy_cluster(contract: Contract) -> Iterator[Acl]:
     legacy = contract.legacy
-    if legacy.broker is not None:
+    if is_direct(contract):
         yield from _topics(WORKER, [legacy.topic], ["Read"], "read what the producer publishes", cluster=LEGACY)
     elif isinstance(legacy.mirror, Mirror):
         original = legacy.mirror.topic or legacy.topic
@@ -122,15 +131,30 @@ def _reader(contract: Contract) -> Iterator[Acl]:
     yield from _topics(READER, [contract.verdicts.topic], ["Read"], "verdicts")
     state = [changelog_of(contract, table) for table in (BOOKS_TABLE, FAMILIES_TABLE)]
     yield from _topics(READER, state, ["Read"], "books and families")
+    yield from _topics(READER, [fixes_of(contract)], ["Read"], "marks of what was fixed")
     yield from _topics(READER, [intake_of(contract), *_work_sources(contract)], ["Describe"], "what is not judged yet")
-    yield Acl(READER, WORK, GROUP, LITERAL, app_id_of(contract), "Describe", "what is not read yet")
+    if is_direct(contract):
+        yield from _topics(READER, [contract.legacy.topic], ["Describe"], "what is not read yet", cluster=LEGACY)
+    for home in _homes(contract):
+        yield Acl(READER, home, GROUP, LITERAL, app_id_of(contract), "Describe", "what is not read yet")
+
+
+def _operator(contract: Contract) -> Iterator[Acl]:
+    yield from _topics(OPERATOR, [changelog_of(contract, table) for table in TABLES], ["Read"], "rows of the tables")
+    yield from _topics(OPERATOR, [fixes_of(contract)], ["Write"], "mark what was fixed")
+    yield from _topics(OPERATOR, _work_sources(contract), ["Read"], "only for explain --fetch")
+    if is_direct(contract):
+        yield from _topics(OPERATOR, [contract.legacy.topic], ["Read"], "only for explain --fetch", cluster=LEGACY)
 
 
 def _reset(contract: Contract) -> Iterator[Acl]:
-    ours = [intake_of(contract), *(changelog_of(contract, table) for table in TABLES)]
+    ours = [intake_of(contract), fixes_of(contract), *(changelog_of(contract, table) for table in TABLES)]
     yield from _topics(RESET, ours, ["Delete"], "delete internal topics")
     yield from _topics(RESET, _work_sources(contract), ["Describe"], "see the run's positions; nothing else")
     verdicts = ["Read", "Write", "Delete"]
     yield from _topics(RESET, [contract.verdicts.topic], verdicts, "only for --verdicts; else Describe is enough")
-    yield Acl(RESET, WORK, GROUP, LITERAL, app_id_of(contract), "Describe", "refuse while a worker runs")
-    yield Acl(RESET, WORK, GROUP, LITERAL, app_id_of(contract), "Delete", "delete the run's positions")
+    if is_direct(contract):
+        yield from _topics(RESET, [contract.legacy.topic], ["Describe"], "see the run's positions", cluster=LEGACY)
+    for home in _homes(contract):
+        yield Acl(RESET, home, GROUP, LITERAL, app_id_of(contract), "Describe", "refuse while a worker runs")
+        yield Acl(RESET, home, GROUP, LITERAL, app_id_of(contract), "Delete", "delete the run's positions")

@@ -6,7 +6,7 @@ from cutover_app.commands.acls import acls_json, acls_lines
 from cutover_app.contract import load
 from cutover_app.contract.models import Contract
 from cutover_app.kafka.access import OPERATIONS, missing, needs_of
-from cutover_app.kafka.acls import GROUP, LEGACY, READER, RESET, ROLES, SETUP, TOPIC, WORKER, acls_of
+from cutover_app.kafka.acls import GROUP, LEGACY, OPERATOR, READER, RESET, ROLES, SETUP, TOPIC, WORKER, acls_of
 from tests.contract.helpers import HEAD, MATCH
 
 TEXT = HEAD + MATCH + "rebuild: {id: ordId}\n"
@@ -42,7 +42,7 @@ def test_only_setup_creates_and_only_reset_deletes(contracts: list[Contract]) ->
         asked = {(acl.role, acl.operation) for acl in acls_of(contract)}
         assert {role for role, operation in asked if operation == "Create"} == {SETUP}
         assert {role for role, operation in asked if operation == "Delete"} == {RESET}
-        assert {role for role, operation in asked if operation == "Write"} == {WORKER, RESET}
+        assert {role for role, operation in asked if operation == "Write"} == {WORKER, OPERATOR, RESET}
         assert {operation for role, operation in asked if role == READER} <= READING
         assert {"Alter", "AlterConfigs", "ClusterAction", "IdempotentWrite"}.isdisjoint(op for _, op in asked)
 
