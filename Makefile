@@ -68,7 +68,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 demo: setup
 	@KEEP=$(KEEP) MIRROR_KILL=$(MIRROR_KILL) $(BIN)/python -m cutover_app.lab.demo

@@ -12,10 +12,17 @@ from cutover_app.lab.topics import create_topics_now
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses a broker, so that `-m "not kafka"` leaves them out."""
+    """Mark every test that uses a broker, so that `-m "not kafka"` leaves them out; and say what runs in one process.
+
+    Tests with a broker mostly wait, so several processes run side by side. Those of a file stay together, because they
+    share clusters and runs, and so do all that share MirrorMaker 2.
+    """
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "kafka" in fixtures:
             item.add_marker(pytest.mark.kafka)
+        if item.get_closest_marker("kafka"):
+            item.add_marker(pytest.mark.xdist_group("mirror" if "mirror" in fixtures else str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -297,7 +297,7 @@ def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[st
     unproven = sum(not each.frontiers[LEGACY].is_proven for each in books)
     if unproven:
         notes.append(
-            f"the mirror is not proven in {unproven:,} intake partitions: a message without partner is indeterminate there"
+            f"the mirror is not proven in {unproven:,} intake partitions: what has no partner is indeterminate there"
         )
     return notes
 

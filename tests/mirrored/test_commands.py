@@ -115,7 +115,7 @@ async def publish(bootstrap: str, topic: str, number: int) -> None:
 
 async def commit(bootstrap: str, group: str, topic: str, offset: int) -> Any:
     async with Connection(Broker.parse(bootstrap)) as cluster:
-        return await cluster.commit(group, topic, {0: offset})
+        return await cluster.commit(group, topic, {0: (offset, "")})
 
 
 async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
