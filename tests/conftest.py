@@ -11,6 +11,7 @@ from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.topics import create_topics_now
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that uses a broker, so that `-m "not kafka"` leaves them out; and say what runs in one process.
 
