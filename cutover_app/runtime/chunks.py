@@ -39,7 +39,7 @@ class Chunk:
         self.readable = readable
         #: Where the chunk before this one ended. What lies from there to `start` was deleted before it was read.
         self.after = start
-        #: When it was fetched (monotonic seconds).
+        #: A moment at which it had been fetched (monotonic seconds).
         self.fetched = time.monotonic()
 
     def __repr__(self) -> str:

@@ -107,13 +107,15 @@ class Forwarder:
 
     async def take(self, chunk: Chunk) -> None:
         """Forward a run of source records; returns when it is on its way, not when it has arrived."""
-        if not await self._is_of_this_topic(chunk):
+        same = asyncio.ensure_future(self._is_of_this_topic(chunk))
+        await asyncio.sleep(0)  # the question is on its way while the records are read
+        entries, filtered = self._read(chunk.records)
+        if not await same:
             return
         if chunk.after < chunk.start:
             await self._tell_lost(chunk)
         self._stamp(chunk)
         self._alignment.moved(self._side, chunk)
-        entries, filtered = self._read(chunk.records)
         source = self.source(chunk.tp.partition)
         laid = lay_out(entries, self._partitions)
         sender = self.stage.sender.sender_id

@@ -192,6 +192,7 @@ async def fetch_chunks(
 def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chunk]]:
     """One chunk of each wanted partition that has something, even if only its position moved."""
     found: dict[TP, list[Chunk]] = {}
+    _stamp(fetcher)
     for tp in list(fetcher._records):
         if tp not in wanted:
             if not fetcher._subscriptions.is_assigned(tp):
@@ -209,6 +210,13 @@ def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chun
         if chunk is not None:
             found[chunk.tp] = [chunk]
     return found
+
+
+def _stamp(fetcher: Any) -> None:
+    """Note of everything that was fetched by now that it was: the sooner this is known, the fewer questions follow."""
+    now = monotonic()
+    for result in fetcher._records.values():
+        result.__dict__.setdefault("fetched", now)
 
 
 def check_continuity(chunk: Chunk, expected: int | None) -> None:
@@ -256,9 +264,10 @@ def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
     if end == start:
         return None
     size = sum([len(record.value or b"") for record in records])
-    return Chunk(
-        TP(tp.topic, tp.partition), start, end, records, size=size, readable=-1 if state.lso is None else state.lso
-    )
+    readable = -1 if state.lso is None else state.lso
+    chunk = Chunk(TP(tp.topic, tp.partition), start, end, records, size=size, readable=readable)
+    chunk.fetched = result.__dict__.get("fetched", chunk.fetched)
+    return chunk
 
 
 class ChunkConsumer(driver.Consumer):
