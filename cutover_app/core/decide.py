@@ -19,7 +19,7 @@ from cutover_app.core.frames import LEGACY, REBUILT, Entry
 from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.ordering import overtaken, passage
 from cutover_app.core.pairing import Pairing, leftovers, pair
-from cutover_app.core.state import CROWDED, KeyRow, Rec, other
+from cutover_app.core.state import ALONE, CROWDED, DUPLICATED, PENDING, UNDETERMINED, KeyRow, Rec, other
 from cutover_app.core.verdicts import (
     DUPLICATE,
     INDETERMINATE,
@@ -211,3 +211,12 @@ def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:
     return any(
         edge.source.side == opposite and edge.from_ms - width <= stamp <= edge.to_ms + width for edge in books.edges
     )
+
+
+def tally_of(outcome: str | None) -> int:
+    """Return how a record without partner is counted in the books."""
+    if outcome is None:
+        return PENDING
+    if outcome == DUPLICATE:
+        return DUPLICATED
+    return UNDETERMINED if outcome == INDETERMINATE else ALONE

@@ -26,7 +26,7 @@ from typing import Final
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import Store
-from cutover_app.core.decide import Decision, JudgeTerms, decide, is_given_up
+from cutover_app.core.decide import Decision, JudgeTerms, decide, is_given_up, tally_of
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
 from cutover_app.core.frames import (
@@ -46,8 +46,6 @@ from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.publishing import Publisher
 from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows
 from cutover_app.core.state import (
-    ALONE,
-    DUPLICATED,
     OPEN,
     PAIRED,
     PENDING,
@@ -62,7 +60,7 @@ from cutover_app.core.state import (
     other,
     position_of,
 )
-from cutover_app.core.verdicts import DUPLICATE, INDETERMINATE, Finding, Position, Verdict
+from cutover_app.core.verdicts import INDETERMINATE, Finding, Position, Verdict
 
 __all__ = ["Judge", "JudgeTerms"]
 
@@ -91,6 +89,7 @@ class Judge:
         self._forgetting = Forgetting(terms, self.books, self._rows, self._ordering)
         self._publisher = Publisher(terms, self.books, self._rows)
         self._touched: dict[bytes, None] = {}
+        self._tallies = tuple(ledger.tallies for ledger in self.books.ledgers)
         self.entries = 0
         """Entries taken in since this judge was made, redelivered ones included."""
 
@@ -178,7 +177,7 @@ class Judge:
         self._prefetch(entries)
         position = position_of(offset)
         forgotten = books.forgotten_ms - self.terms.remember_ms
-        find, touched = rows.keys.find, self._touched
+        find, add_payload, touched = rows.keys.find, rows.add_payload, self._touched
         apart = self.terms.order_apart
         accepted = 0
         for entry in entries:
@@ -205,9 +204,10 @@ class Judge:
                     rows.await_forgetting(key)
             row.last_ms = now
             (row.expected if side == LEGACY else row.actual).append(_record(entry, source, position, now))
-            rows.add_payload(side, position, PendingRow(key, now, entry.payload))
+            add_payload(side, position, PendingRow(key, now, entry.payload))
             touched[key] = None
-        books.reach(source, mark, entries[-1].timestamp)
+        if entries:
+            books.reach(source, mark, entries[-1].timestamp)
         ledger.accepted += accepted
         ledger.tallies[PENDING] += accepted
 
@@ -314,15 +314,24 @@ class Judge:
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
     def _decide(self, key: bytes, row: KeyRow) -> None:
-        if len(row.expected) == len(row.actual) == 1 and not row.published and not self.terms.matches:
+        terms = self.terms
+        if len(row.expected) == len(row.actual) == 1 and not row.published and not terms.matches:
             expected, actual = row.expected[0], row.actual[0]
-            if expected.digest == actual.digest and expected.beside == actual.beside and self._is_plain(row):
+            if (
+                expected.digest == actual.digest
+                and expected.beside == actual.beside
+                and actual.timestamp - expected.timestamp <= terms.late_ms
+                and not (row.order and (expected.overtaken or self.books.edges))
+            ):
                 self._settle_equal(expected, actual)
                 if row.order:
                     self._ordering.paired(row.order, key, [(expected, actual)])
                 return
         if not (row.expected and row.actual) and not self._is_due(row):
             return
+        self._decide_with_care(key, row)
+
+    def _decide_with_care(self, key: bytes, row: KeyRow) -> None:
         records = len(row.expected) + len(row.actual)
         if not row.order and records > 2:
             sources = [[record.source for record in side] for side in (row.expected, row.actual)]
@@ -340,13 +349,6 @@ class Judge:
         self._keep_payloads(key, row, decision)
         self._publisher.publish(key, row, decision)
 
-    def _is_plain(self, row: KeyRow) -> bool:
-        """Tell whether nothing but its content can be wrong with the one pair of a key."""
-        expected, actual = row.expected[0], row.actual[0]
-        if actual.timestamp - expected.timestamp > self.terms.late_ms:
-            return False
-        return not row.order or not (expected.overtaken or self.books.edges)
-
     def _is_due(self, row: KeyRow) -> bool:
         """Tell whether anything can be said about a key of which only one side is known."""
         if any(record.closed_at != OPEN for record in row.expected + row.actual):
@@ -357,15 +359,21 @@ class Judge:
         """The common case: one pair, equal, nothing published before."""
         if expected.position % CHECK_EVERY == 0:
             self._check_digests(expected, actual)
-        for side, record in ((LEGACY, expected), (REBUILT, actual)):
-            if record.tally != PAIRED:
-                tallies = self.books.ledgers[side].tallies
-                tallies[record.tally] -= 1
-                tallies[PAIRED] += 1
-                record.tally = PAIRED
-            if record.stored:
-                self._rows.drop_payload(side, record.position)
-                record.stored = False
+        legacy, rebuilt = self._tallies
+        if expected.tally != PAIRED:
+            legacy[expected.tally] -= 1
+            legacy[PAIRED] += 1
+            expected.tally = PAIRED
+        if actual.tally != PAIRED:
+            rebuilt[actual.tally] -= 1
+            rebuilt[PAIRED] += 1
+            actual.tally = PAIRED
+        if expected.stored:
+            self._rows.drop_payload(LEGACY, expected.position)
+            expected.stored = False
+        if actual.stored:
+            self._rows.drop_payload(REBUILT, actual.position)
+            actual.stored = False
 
     def _check_digests(self, expected: Rec, actual: Rec) -> None:
         """Compare an equal pair in full, as long as both payloads are at hand (R10)."""
@@ -380,7 +388,7 @@ class Judge:
             tally = UNDETERMINED if pair.outcome == INDETERMINATE else PAIRED
             counted[pair.expected.position] = counted[pair.actual.position] = tally
         for single in decision.singles:
-            counted[single.record.position] = _tally_of(single.outcome)
+            counted[single.record.position] = tally_of(single.outcome)
         for side in (LEGACY, REBUILT):
             tallies = self.books.ledgers[side].tallies
             for record in row.of(side):
@@ -397,7 +405,9 @@ class Judge:
             for record in row.of(side):
                 if record.position not in equal and not record.stored:
                     self._rows.restore_payload(
-                        side, record.position, PendingRow(key, record.judge_ms, self._payload(row, side, record))
+                        side,
+                        record.position,
+                        PendingRow(key, record.judge_ms, _kept(self._find_payload(row, side, record), record)),
                     )
                     record.stored = True
                     if record.closed_at == OPEN and self._is_closed(side, record):
@@ -414,15 +424,6 @@ class Judge:
                 self._rows.drop_payload(side, record.position)
                 record.stored = False
 
-    def _payload(self, row: KeyRow, side: int, record: Rec) -> bytes:
-        payload = self._find_payload(row, side, record)
-        if payload is None:
-            raise self._gone(record)
-        return payload
-
-    def _gone(self, record: Rec) -> AssertionError:
-        return AssertionError(f"the payload of {record!r} is gone; only equal pairs may lose theirs")
-
     def _find_payload(self, row: KeyRow, side: int, record: Rec) -> bytes | None:
         """Return a record's payload; that of a record of equal digest is the same, whichever side it is of."""
         kept = [(side, record)] + [(s, r) for s in (LEGACY, REBUILT) for r in row.of(s) if r.digest == record.digest]
@@ -436,8 +437,8 @@ class Judge:
     def _entry(self, key: bytes, row: KeyRow, side: int, record: Rec) -> Entry:
         # A record without payload is compared with one of equal digest only (`JudgeTerms.tolerant`).
         payload = self._find_payload(row, side, record)
-        if payload is None and self.terms.tolerant:
-            raise self._gone(record)
+        if self.terms.tolerant:
+            payload = _kept(payload, record)
         match_key = key[len(row.order) :]
         return Entry(
             record.offset,
@@ -457,6 +458,11 @@ class Judge:
                 f"{where} was made under rules {rules}, this worker has {self.terms.rules}: "
                 "a changed contract is a new run; set another `run`"
             )
+
+
+def _kept(payload: bytes | None, record: Rec) -> bytes:
+    assert payload is not None, f"the payload of {record!r} is gone; only equal pairs may lose theirs"
+    return payload
 
 
 def _compared_again(row: KeyRow) -> set[bytes]:
@@ -485,11 +491,3 @@ def _record(entry: Entry, source: int, position: int, now: int) -> Rec:
         True,
         entry.appended,
     )
-
-
-def _tally_of(outcome: str | None) -> int:
-    if outcome is None:
-        return PENDING
-    if outcome == DUPLICATE:
-        return DUPLICATED
-    return UNDETERMINED if outcome == INDETERMINATE else ALONE
