@@ -41,7 +41,8 @@ from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
 from cutover_app.lab.mirror import Lag, Mirror
 from cutover_app.lab.progress import Progress, Screen
 from cutover_app.lab.resent import compare, explain
-from cutover_app.lab.run import DEMO_CONTRACT, create_mirrored, write_mirrored_contract
+from cutover_app.lab.route import Route
+from cutover_app.lab.run import DEMO_CONTRACT, write_mirrored_contract
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.shop import Delivery, command
 from cutover_app.lab.verify import Subject, plain
@@ -90,7 +91,7 @@ class Demo:
 
     async def play(self) -> None:
         """Publish, copy and judge until everything is judged."""
-        await create_mirrored(self.subject, self._mirror, TOPIC, PARTITIONS)
+        await Route(self.subject, self._mirror).create(PARTITIONS)
         await self._watch.start()
         await self._lag.start()
         try:
@@ -161,7 +162,7 @@ class Demo:
     async def judge(self) -> tuple[Judgement, tuple[str, ...]]:
         """Hold the verdicts against the ledger; return that and what is wrong with the books."""
         verdicts = await read_verdicts(self._cluster.bootstrap, self.subject.contract)
-        again = await compare(self._mirror, TOPIC)
+        again = (await compare(self._mirror, TOPIC)).again
         if self._kills and not again:
             raise LabError("MirrorMaker 2 was killed and sent nothing again: try once more")
         ledger = explain(read_ledger(self._ledger), again)

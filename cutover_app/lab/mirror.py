@@ -133,6 +133,7 @@ class Mirror:
         self.legacy = legacy
         self.work = work
         self.alias = alias
+        self.keeps_headers = headers == "kept"
         self._names = names
         self._version = version
         self._values = mirror_settings(

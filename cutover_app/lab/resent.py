@@ -6,8 +6,9 @@ from the two topics alone. Each such record must be a duplicate whose transport 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,35 +21,54 @@ SENT_AGAIN: Final = "sent_again"
 _DUE: Final = (Due("duplicate", (("duplicate", ""),), "the transport is suspected"),)
 
 
-async def compare(mirror: Mirror, topic: str) -> list[Any]:
-    """Return the records of the copy of a legacy topic that were sent again; all of it must have been copied."""
+Place = tuple[int, int]
+"""Partition and offset."""
+
+
+class Compared(NamedTuple):
+    """A copy, held against the topic that it was made from."""
+
+    again: Sequence[Any] = ()
+    """Records of the copy that were sent again."""
+    places: Mapping[Place, Place] = MappingProxyType({})
+    """By where a record of the topic is, where it is in the copy: the first time, if it is there twice."""
+
+
+async def compare(mirror: Mirror, topic: str) -> Compared:
+    """Compare a legacy topic with its copy; all of it must have been copied."""
     original = [each async for records in read_topic(mirror.legacy.bootstrap, topic) for each in records]
     copy = [each async for records in read_topic(mirror.work.bootstrap, mirror.copy_of(topic)) for each in records]
-    return sent_again(original, copy)
+    return compared(original, copy, headers=mirror.keeps_headers)
 
 
-def sent_again(original: Iterable[Any], copy: Iterable[Any]) -> list[Any]:
-    """Return the records of `copy`, whose partitions are in order, that stand there more often than in `original`.
+def compared(original: Iterable[Any], copy: Iterable[Any], *, headers: bool = True) -> Compared:
+    """Compare the records of a topic and of its copy, both in order within partitions; with their `headers` or without.
 
-    Raises `LabError` if the copy lacks a record, or has one of its own.
+    A record was sent again if its content stands in the copy more often than in the topic. Raises `LabError` if the
+    copy lacks a record, or has one of its own.
     """
-    due = Counter(map(_content, original))
+    due: dict[Any, list[Place]] = {}
+    for record in original:
+        due.setdefault(_content(record, headers), []).append((record.partition, record.offset))
     there: Counter[Any] = Counter()
-    again = []
+    again, places = [], {}
     for record in copy:
-        content = _content(record)
-        there[content] += 1
+        content = _content(record, headers)
         if content not in due:
             raise LabError(f"the copy has a record that its topic has not: {record.partition}@{record.offset}")
-        if there[content] > due[content]:
+        if there[content] < len(due[content]):
+            places[due[content][there[content]]] = record.partition, record.offset
+        else:
             again.append(record)
-    if lacking := due - there:
-        raise LabError(f"the copy lacks {lacking.total()} records of its topic")
-    return again
+        there[content] += 1
+    if lacking := sum(map(len, due.values())) - (there.total() - len(again)):
+        raise LabError(f"the copy lacks {lacking} records of its topic")
+    return Compared(again, places)
 
 
-def _content(record: Any) -> tuple[Any, ...]:
-    return record.partition, record.key, record.value, tuple(record.headers), record.timestamp
+def _content(record: Any, headers: bool) -> tuple[Any, ...]:
+    content = record.partition, record.key, record.value, record.timestamp
+    return (*content, tuple(record.headers)) if headers else content
 
 
 def explain(planted: Iterable[Entry], again: Sequence[Any]) -> list[Entry]:

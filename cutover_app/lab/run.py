@@ -1,9 +1,9 @@
 """A whole verification run on a real broker: topics, contract, workers, scenario, the wait for its end, examination.
 
-    python -m cutover_app.lab.run --pairs 300000      the four runs that a release has to pass
+    python -m cutover_app.lab.run --pairs 300000      the runs that a release has to pass
 
-A run is described by a `RunPlan` and ends in a `Result`. The four plans of `PLANS` differ in how the two sides reach
-the workers, and in what happens to the workers meanwhile; what must come out is always the same: equal to the oracle,
+A run is described by a `RunPlan` and ends in a `Result`. The plans of `plans` differ in how the two sides reach the
+workers, and in what happens to the workers meanwhile; what must come out is always the same: equal to the oracle,
 everything planted found and nothing else said, books balanced.
 """
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,18 +21,17 @@ from typing import Any, Final, Literal
 import yaml
 
 import cutover_app
-from cutover_app.kafka.settings import Broker
-from cutover_app.kafka.topics import verify_topics
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Watch, wait_quiet, wait_working
 from cutover_app.lab.fleet import Fleet
+from cutover_app.lab.jars import LEGACY_VERSION
 from cutover_app.lab.lane import Codec, Side
 from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.partitioners import PartitionerName
+from cutover_app.lab.route import Route, through
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.shop import Delivery, Loading, command
-from cutover_app.lab.topics import create_topics
 from cutover_app.lab.verify import Findings, Subject, verify
 
 DEMO_CONTRACT: Final = Path(cutover_app.__file__).parents[1] / "cutover.yaml"
@@ -63,6 +63,8 @@ class RunPlan:
         timing: Replaces the contract's timing.
         intake: Partitions of intake.
         timeout_s: How long the end may take, from when everything is published.
+        mirrored: Whether the legacy side is published on a legacy cluster and comes through a mirror.
+        kill_mirror_at: Part of the scenario after which that is killed, and started again; None leaves it alone.
     """
 
     name: str
@@ -79,10 +81,12 @@ class RunPlan:
     timing: Mapping[str, str] = field(default_factory=lambda: {"grace": "4s", "remember": "1h", "barrier": "500ms"})
     intake: int = 4
     timeout_s: float = QUIET_TIMEOUT_S
+    mirrored: bool = False
+    kill_mirror_at: float | None = None
 
     @property
     def topics(self) -> tuple[str, str]:
-        """The source topics."""
+        """The source topics, as the producers call them."""
         return f"{self.name}.shop.orders", f"{self.name}.orders.v2"
 
     def changes(self) -> dict[str, Any]:
@@ -97,13 +101,20 @@ class RunPlan:
             "verdicts": {"topic": f"{self.name}.verdicts"},
         }
 
-    def delivery(self, bootstrap: str) -> Delivery:
-        """Return how the scenario reaches the broker."""
+    def delivery(self, bootstrap: str, legacy_bootstrap: str | None = None) -> Delivery:
+        """Return how the scenario reaches the brokers."""
         legacy, rebuilt = (
             Side(topic=topic, partitioner=partitioner, codec=codec)
             for topic, partitioner, codec in zip(self.topics, self.partitioners, self.codecs, strict=True)
         )
-        return Delivery(bootstrap=bootstrap, legacy=legacy, rebuilt=rebuilt, loading=self.loading, rate=self.rate)
+        return Delivery(
+            bootstrap=bootstrap,
+            legacy_bootstrap=legacy_bootstrap,
+            legacy=legacy,
+            rebuilt=rebuilt,
+            loading=self.loading,
+            rate=self.rate,
+        )
 
 
 @dataclass(frozen=True)
@@ -142,38 +153,25 @@ def write_contract(file: Path, changes: Mapping[str, Any], base: Path = PLAIN_CO
 
 
 async def create_all(subject: Subject, partitions: tuple[int, int]) -> None:
-    """Create the topics of a run: those of the producers as planned, its own as a worker would."""
-    contract = subject.contract
-    sources = (contract.legacy.topic, contract.rebuilt.topic)
-    await create_topics(subject.bootstrap, dict(zip(sources, partitions, strict=True)))
-    await verify_topics(contract, Broker.parse(subject.bootstrap))
+    """Create the topics of a run on one cluster."""
+    await Route(subject).create(partitions)
 
 
 def write_mirrored_contract(file: Path, changes: Mapping[str, Any], mirror: Mirror, base: Path) -> Path:
     """Write a contract like `base` whose legacy topic is the copy that this mirror makes."""
     settings = yaml.safe_load(base.read_text(encoding="utf-8")) | dict(changes)
-    topic = settings["legacy"]["topic"]
-    origin = {"broker": f"kafka://{mirror.legacy.bootstrap}", "topic": topic, "offsets": mirror.offsets_topic}
-    legacy = {**settings["legacy"], "topic": mirror.copy_of(topic), "mirror": origin}
-    return write_contract(file, {**changes, "broker": f"kafka://{mirror.work.bootstrap}", "legacy": legacy}, base)
+    return write_contract(file, through(settings, mirror), base)
 
 
-async def create_mirrored(subject: Subject, mirror: Mirror, topic: str, partitions: tuple[int, int]) -> None:
-    """Create the topics of a run through a mirror: `topic` is the legacy one, of which the mirror makes the copy."""
-    contract = subject.contract
-    await create_topics(mirror.legacy.bootstrap, {topic: partitions[0]})
-    await create_topics(subject.bootstrap, {contract.rebuilt.topic: partitions[1]})
-    await mirror.has_copied(topic)
-    await verify_topics(contract, Broker.parse(subject.bootstrap))
-
-
-async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) -> Result:
-    """Carry out a plan and examine what came out."""
+async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None, mirror: Mirror | None = None) -> Result:
+    """Carry out a plan and examine what came out; `mirror`, for plans that need one, leads to this cluster."""
+    if plan.mirrored and mirror is None:
+        raise LabError(f"{plan.name} needs a mirror")
     folder = cluster.directory / f"run-{plan.name}"
     folder.mkdir()
-    contract = write_contract(folder / "cutover.yaml", plan.changes())
-    subject = Subject.load(cluster.bootstrap, contract)
-    await create_all(subject, plan.partitions)
+    contract, route = _prepare(plan, cluster, folder, mirror if plan.mirrored else None)
+    subject = route.subject
+    await route.create(plan.partitions)
     fleet = Fleet(cluster, contract, name=f"{plan.name}-worker")
     watch = Watch(cluster.bootstrap, subject.contract)
     clock = _Phases()
@@ -183,7 +181,8 @@ async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) 
             fleet.start(plan.workers)
             await wait_working(watch, timeout=QUIET_TIMEOUT_S, check=fleet.check)
             clock.end("start")
-        await _publish(plan, cluster, fleet, folder, tell)
+        await _publish(plan, cluster, route, fleet, folder, tell=tell)
+        await route.arrived()
         clock.end("publishing")
         if plan.begin == "after":
             fleet.start(plan.workers)
@@ -194,9 +193,20 @@ async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None) 
         await watch.stop()
         await asyncio.to_thread(fleet.close)
     clock.end("leaving")
-    findings = await verify(subject, watch.totals, folder / "ledger.jsonl")
+    again = (await route.compared()).again
+    findings = await verify(subject, watch.totals, folder / "ledger.jsonl", again)
     clock.end("examination")
     return Result(plan, findings, clock.seconds)
+
+
+def _prepare(plan: RunPlan, cluster: Cluster, folder: Path, mirror: Mirror | None) -> tuple[Path, Route]:
+    """Write the contract of a plan; return its file, and the way of the legacy topic."""
+    file = folder / "cutover.yaml"
+    if mirror is None:
+        write_contract(file, plan.changes())
+    else:
+        write_mirrored_contract(file, plan.changes(), mirror, PLAIN_CONTRACT)
+    return file, Route(Subject.load(cluster.bootstrap, file), mirror)
 
 
 class _Phases:
@@ -209,25 +219,50 @@ class _Phases:
         self.seconds[phase], self._since = now - self._since, now
 
 
-async def _publish(plan: RunPlan, cluster: Cluster, fleet: Fleet, folder: Path, tell: Tell) -> None:
+async def _publish(plan: RunPlan, cluster: Cluster, route: Route, fleet: Fleet, folder: Path, *, tell: Tell) -> None:
     """Play the scenario in a process of its own, and do to the workers what the plan says."""
-    words = command(plan.scenario, plan.delivery(cluster.bootstrap), folder / "ledger.jsonl")
+    delivery = plan.delivery(cluster.bootstrap, route.bootstrap)
     log = folder / "shop.log"
     with log.open("wb") as output:
-        shop = cluster.spawn(words, log=output)
+        shop = cluster.spawn(command(plan.scenario, delivery, folder / "ledger.jsonl"), log=output)
     began = time.monotonic()
     span = plan.scenario.count / (plan.rate or LIVE_RATE)
-    due = [(plan.kill_at, _kill_first), (plan.join_at, _join)]
+    restart = _Restart(route.mirror)
+    due: list[tuple[float | None, Callable[[], None]]] = [
+        (plan.kill_at, lambda: _kill_first(fleet, tell)),
+        (plan.join_at, lambda: _join(fleet, tell)),
+        (plan.kill_mirror_at, lambda: restart.begin(tell)),
+    ]
     steps = sorted(((at * span, act) for at, act in due if at is not None), key=lambda step: step[0])
     while shop.poll() is None:
         await asyncio.sleep(POLL_S)
         fleet.check()
         while steps and time.monotonic() - began >= steps[0][0]:
-            steps.pop(0)[1](fleet, tell)
+            steps.pop(0)[1]()
+    await restart.end()
     if shop.returncode:
         raise LabError(f"the scenario ended with {shop.returncode}:\n{log.read_text(errors='replace')}")
     if steps:
-        raise LabError("the scenario was over before everything had happened to the workers")
+        raise LabError("the scenario was over before everything had happened that the plan says")
+
+
+class _Restart:
+    """Kills a mirror and starts it again, beside what else goes on."""
+
+    def __init__(self, mirror: Mirror | None) -> None:
+        self._mirror = mirror
+        self._starting: asyncio.Task[None] | None = None
+
+    def begin(self, tell: Tell) -> None:
+        if self._mirror is None:
+            raise LabError("there is no mirror to kill")
+        tell("SIGKILL for MirrorMaker 2; it starts again")
+        self._mirror.kill()
+        self._starting = asyncio.create_task(asyncio.to_thread(self._mirror.start))
+
+    async def end(self) -> None:
+        if self._starting is not None:
+            await self._starting
 
 
 def _kill_first(fleet: Fleet, tell: Tell) -> None:
@@ -260,14 +295,23 @@ def plans(pairs: int, *, seed: int = 1, prefix: str = "") -> list[RunPlan]:
             join_at=0.6,
             timeout_s=timeout,
         ),
+        RunPlan(
+            name=f"{prefix}e",
+            scenario=replace(live, seed=seed + 3),
+            rate=LIVE_RATE,
+            workers=2,
+            timeout_s=timeout,
+            mirrored=True,
+            kill_mirror_at=0.4,
+        ),
     ]
 
 
-async def _run_all(wanted: list[RunPlan], cluster: Cluster) -> bool:
+async def _run_all(wanted: list[RunPlan], cluster: Cluster, mirror: Mirror | None) -> bool:
     right = True
     for plan in wanted:
         try:
-            result = await run(plan, cluster, print)
+            result = await run(plan, cluster, print, mirror)
         except LabError as error:
             print(f"{plan.name}: {error}")
             right = False
@@ -275,6 +319,14 @@ async def _run_all(wanted: list[RunPlan], cluster: Cluster) -> bool:
         print("\n".join(result.lines()), flush=True)
         right = right and not result.wrong
     return right
+
+
+def _start_mirror(stack: ExitStack, cluster: Cluster) -> Mirror:
+    """Start a legacy cluster and a mirror from there."""
+    mirror = Mirror(stack.enter_context(Cluster("legacy", version=LEGACY_VERSION)), cluster)
+    stack.callback(mirror.kill)
+    mirror.start()
+    return mirror
 
 
 def main() -> int:
@@ -286,8 +338,10 @@ def main() -> int:
     options = parser.parse_args()
     wanted = [plan for plan in plans(options.pairs, seed=options.seed) if not options.only or plan.name in options.only]
     try:
-        with Cluster("acceptance") as cluster:
-            return 0 if asyncio.run(_run_all(wanted, cluster)) else 1
+        with ExitStack() as stack:
+            cluster = stack.enter_context(Cluster("acceptance"))
+            mirror = _start_mirror(stack, cluster) if any(plan.mirrored for plan in wanted) else None
+            return 0 if asyncio.run(_run_all(wanted, cluster, mirror)) else 1
     except (LabError, subprocess.SubprocessError) as error:
         print(f"acceptance: {error}", file=sys.stderr)
         return 4

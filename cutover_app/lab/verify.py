@@ -8,7 +8,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from cutover_app.kafka.topics import intake_of
 from cutover_app.lab.evidence import Totals, read_intake, read_verdicts, total
 from cutover_app.lab.ledger import Judgement, judge_ledger, read_ledger
 from cutover_app.lab.oracle import DIFFERENCES_MAX, Terms, compact, differences, oracle
+from cutover_app.lab.resent import explain
 from cutover_app.lab.sources import read_sources
 
 REPLAY_FRAMES: Final = 40
@@ -85,15 +86,19 @@ class Findings:
         ]
 
 
-async def verify(subject: Subject, totals: Totals, ledger: Path | None) -> Findings:
-    """Examine a run that has come to its end; `totals` are its books."""
+async def verify(subject: Subject, totals: Totals, ledger: Path | None, again: Sequence[Any] = ()) -> Findings:
+    """Examine a run that has come to its end.
+
+    `totals` are its books; `ledger` is what was planted, None where that is not known; `again` are the records of the
+    legacy topic that a mirror sent again, each of which counts as planted.
+    """
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     compiled, contract = subject.compiled, subject.contract
     given = await read_sources(subject.bootstrap, contract, compiled)
     expectations = oracle(given.legacy, given.rebuilt, given.edges, oracle_terms(contract, compiled))
     entries, edges = (len(given.legacy), len(given.rebuilt)), given.edges
     del given
-    planted = read_ledger(ledger) if ledger is not None else ()
+    planted = explain(read_ledger(ledger), again) if ledger is not None else ()
     return Findings(
         outcomes=Counter(verdict.outcome for verdict in verdicts.values()),
         judgement=judge_ledger(planted, plain(verdicts.values()) if ledger is not None else ()),

@@ -1,29 +1,22 @@
-"""The shop's scenario under the four loadings that a release has to pass, at a size for every day.
+"""The shop's scenario under the loadings that a release has to pass, at a size for every day.
 
-The same plans with 300,000 pairs are run by `make acceptance`.
+The run through a mirror is in `test_bad_input_mirrored.py`. The same plans with 300,000 pairs are run by
+`make acceptance`.
 """
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.faults import KINDS
-from cutover_app.lab.run import Result, RunPlan, plans, run
+from cutover_app.lab.run import Result, RunPlan, run
+from tests.integration.helpers import daily_plans
 
-PAIRS: Final = 12_000
-RATE: Final = 0.001
-"""Faults per message and kind: each kind about a dozen times."""
 TOGETHER: Final = 3
 """Runs at a time, so that the starts of some fall into the waits of others."""
-
-
-def _plans() -> list[RunPlan]:
-    rates = dict.fromkeys(KINDS, RATE)
-    return [replace(plan, scenario=replace(plan.scenario, rates=rates)) for plan in plans(PAIRS, prefix="daily-")]
 
 
 async def _run_all(cluster: Cluster) -> dict[str, Result | BaseException]:
@@ -33,7 +26,7 @@ async def _run_all(cluster: Cluster) -> dict[str, Result | BaseException]:
         async with turns:
             return await run(plan, cluster)
 
-    wanted = _plans()
+    wanted = daily_plans()
     results = await asyncio.gather(*map(one, wanted), return_exceptions=True)
     return dict(zip((plan.name for plan in wanted), results, strict=True))
 
@@ -45,7 +38,7 @@ def results(kafka: Cluster) -> Mapping[str, Result | BaseException]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [plan.name for plan in _plans()])
+@pytest.mark.parametrize("name", [plan.name for plan in daily_plans()])
 def test_a_run_is_right(results: Mapping[str, Result | BaseException], name: str) -> None:
     """Verdicts equal the oracle, all that was planted is found and nothing else, books balance, a replay agrees."""
     result = results[name]

@@ -4,7 +4,7 @@ import pytest
 
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.files import Record, play
-from cutover_app.lab.resent import SENT_AGAIN, explain, sent_again
+from cutover_app.lab.resent import SENT_AGAIN, compared, explain
 from cutover_app.lab.scenario import Scenario
 
 PLAYED = play(Scenario(count=900, rates={"duplicate": 0.05, "missing": 0.05}))
@@ -26,15 +26,34 @@ def test_what_is_there_twice_was_sent_again() -> None:
     """If a mirror goes back, then what it had copied since is sent again, at the positions of the second time."""
     copy = copied(ORIGINAL[:500], ORIGINAL[450:])
 
-    again = sent_again(ORIGINAL, copy)
+    again = compared(ORIGINAL, copy).again
 
     assert again == copy[500:550]
 
 
+def test_where_a_record_is_in_the_copy() -> None:
+    """A record is where its copy stands for the first time, whatever was sent again before."""
+    copy = copied(ORIGINAL[:500], ORIGINAL[450:])
+
+    places = compared(ORIGINAL, copy).places
+
+    first = [*copy[:500], *copy[550:]]
+    assert places == {
+        (one.partition, one.offset): (other.partition, other.offset) for one, other in zip(ORIGINAL, first, strict=True)
+    }
+
+
+def test_damaged_headers_can_be_left_out() -> None:
+    """If a mirror is known to damage headers, then its copy is compared without them."""
+    copy = copied([record._replace(headers=(("h", b"aA=="),)) for record in ORIGINAL])
+
+    assert compared(ORIGINAL, copy, headers=False).again == []
+
+
 def test_an_exact_copy_has_nothing_twice() -> None:
     """If nothing was sent again, nothing is found, even where the topic itself has something twice."""
-    assert sent_again(ORIGINAL, copied(ORIGINAL)) == []
-    assert sent_again(ORIGINAL * 2, copied(ORIGINAL, ORIGINAL)) == []
+    assert compared(ORIGINAL, copied(ORIGINAL)).again == []
+    assert compared(ORIGINAL * 2, copied(ORIGINAL, ORIGINAL)).again == []
 
 
 FOREIGN = "has a record that its topic has not"
@@ -58,7 +77,7 @@ FOREIGN = "has a record that its topic has not"
 def test_a_copy_that_is_none_is_refused(copy: list[Record], wrong: str) -> None:
     """If the copy lacks a record, or has one that is not in the topic, the run proves nothing."""
     with pytest.raises(LabError, match=wrong):
-        sent_again(ORIGINAL, copy)
+        compared(ORIGINAL, copy)
 
 
 def test_the_ledger_expects_a_duplicate_of_each() -> None:
