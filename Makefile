@@ -2,7 +2,8 @@
 #
 #   make demo              the main job on two real clusters and MirrorMaker 2, faults planted and found
 #                          (KEEP=1 leaves it running, MIRROR_KILL=1 kills MirrorMaker 2 in the middle)
-#   make test              lint, types and all tests
+#   make test              lint, types and all tests but those that another one shows in less time
+#   make test-long         those
 #   make bench             messages per second and CPU per million beside a plain floor
 #   make acceptance       every loading at 300,000 pairs against oracle, ledger, books and replay (PAIRS=n)
 #   make simulate SEEDS=n  random schedules of the core against its oracle
@@ -11,7 +12,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup test lint demo bench acceptance simulate clean
+.PHONY: help setup test test-long lint demo bench acceptance simulate clean
 
 SEEDS ?= 500
 SEED ?=
@@ -69,6 +70,9 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
 
 demo: setup
 	@KEEP=$(KEEP) MIRROR_KILL=$(MIRROR_KILL) $(BIN)/python -m cutover_app.lab.demo

@@ -293,7 +293,9 @@ def test_a_worker_says_which_permission_is_missing(run: SecuredRun, cutover: Run
     assert "see `cutover plan --acls`" in line
 
 
-@pytest.mark.parametrize("what", ["rebuilt", GROUP, TRANSACTIONAL_ID, "ours"])
+@pytest.mark.parametrize(
+    "what", ["rebuilt", TRANSACTIONAL_ID, *(pytest.param(each, marks=pytest.mark.long) for each in (GROUP, "ours"))]
+)
 def test_a_permission_that_is_taken_away(run: SecuredRun, cutover: Runner, what: str) -> None:
     """A worker that loses a permission while it works ends in one line, and does not go on in silence."""
     run.allow(SETUP, WORKER)

@@ -143,6 +143,7 @@ def plain(mirror: Mirror) -> Iterator[Mirror]:
     plain.kill()
 
 
+@pytest.mark.long
 def test_default_names_and_damaged_headers(plain: Mirror) -> None:
     """With default names a copy has the alias before its name; a plain Connect writes headers as Base64 text."""
     record = {"value": b"v", "key": b"k", "partition": 1, "headers": [("h", b"\xff\x00"), ("phone", b"010-1234-5678")]}
@@ -155,6 +156,7 @@ def test_default_names_and_damaged_headers(plain: Mirror) -> None:
     assert (copy.partition, copy.key, copy.value) == (1, b"k", b"v")
 
 
+@pytest.mark.long
 def test_a_killed_mirror_sends_again_what_it_had_not_noted(plain: Mirror) -> None:
     """If it is killed, then what it had not noted is there twice, byte for byte; a stop in good order notes it."""
     before = held(plain.work.bootstrap, "plain.plainly")

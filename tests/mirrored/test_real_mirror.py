@@ -11,8 +11,8 @@ from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.verify import Findings
 from tests.mirrored.shop import Producers, Run, Shop
 
-HALTED_S = 60.0
-"""Twenty graces of the contract."""
+HALTED_S = (15.0, pytest.param(60.0, marks=pytest.mark.long))
+"""Five graces of the contract, and twenty."""
 RATE = 60.0
 _numbers = count(1)
 
@@ -25,7 +25,8 @@ def shop(mirror: Mirror, tmp_path: Path) -> Shop:
     return Shop(mirror.work, mirror.legacy, name, tmp_path, topic, topic, f"{name}.rebuilt", makes_copy=False)
 
 
-def test_a_mirror_that_is_halted_for_a_minute(mirror: Mirror, shop: Shop) -> None:
+@pytest.mark.parametrize("halted_s", HALTED_S)
+def test_a_mirror_that_is_halted(mirror: Mirror, shop: Shop, halted_s: float) -> None:
     """Both producers go on while it is halted; nothing false is said then, and afterwards all of it is judged."""
 
     async def run() -> None:
@@ -39,7 +40,7 @@ def test_a_mirror_that_is_halted_for_a_minute(mirror: Mirror, shop: Shop) -> Non
                 mirror.pause()
                 try:
                     began = time.monotonic()
-                    while time.monotonic() < began + HALTED_S:
+                    while time.monotonic() < began + halted_s:
                         await producers.publish(300, rate=RATE)
 
                         assert await judged.outcomes() <= {"missing"}
@@ -54,6 +55,7 @@ def test_a_mirror_that_is_halted_for_a_minute(mirror: Mirror, shop: Shop) -> Non
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_mirror_that_is_killed(mirror: Mirror, shop: Shop) -> None:
     """What it sends again once it is back is a duplicate for which transport is suspected; nothing else is said."""
 
