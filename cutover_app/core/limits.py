@@ -62,5 +62,8 @@ NEEDLE_BITS_ANYWHERE = 56
 NEEDLE_BITS_TOKEN = 24
 """Bits that it must say to be searched at all; up to the other limit, where no letter or digit stands beside it."""
 
+NEEDLE_NUMBER_DIGITS = 11
+"""Digits of a number, a phone's for one, from which on letters beside it do not matter, other digits do."""
+
 NEEDLE_CHARS_MAX = 4096
 """Characters of a plaintext that are searched for; whatever contains more of it contains these."""
