@@ -287,6 +287,7 @@ def test_a_source_that_does_not_stay_as_it_was(kafka: Cluster, tmp_path: Path) -
     assert said(found) == {"missing": {30}, "indeterminate": {*range(50, 60), *range(70, 80)}}
 
 
+@pytest.mark.long
 @pytest.mark.kafka
 def test_two_workers_a_topic_that_is_gone_for_a_while_and_partitions(kafka: Cluster, tmp_path: Path) -> None:
     """A fleet goes on without a source that was deleted, finds the new one and every partition, and loses nothing.

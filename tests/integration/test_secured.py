@@ -153,7 +153,16 @@ def test_none_of_the_permissions_can_be_left_out(run: SecuredRun, cutover: Runne
 # -- every way in ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN", "in the clear", "OAUTHBEARER", "certificate"])
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        "SCRAM-SHA-256",
+        pytest.param("PLAIN", marks=pytest.mark.long),
+        pytest.param("in the clear", marks=pytest.mark.long),
+        "OAUTHBEARER",
+        "certificate",
+    ],
+)
 def test_a_worker_gets_in_by_every_mechanism(run: SecuredRun, cutover: Runner, mechanism: str) -> None:
     """Each takes plan and a worker to work, Faust's consumer too; no log shows a secret, not even one of debugging."""
     run.allow(SETUP, WORKER)
@@ -294,7 +303,8 @@ def test_a_worker_says_which_permission_is_missing(run: SecuredRun, cutover: Run
 
 
 @pytest.mark.parametrize(
-    "what", ["rebuilt", TRANSACTIONAL_ID, *(pytest.param(each, marks=pytest.mark.long) for each in (GROUP, "ours"))]
+    "what",
+    ["rebuilt", *(pytest.param(each, marks=pytest.mark.long) for each in (GROUP, TRANSACTIONAL_ID, "ours"))],
 )
 def test_a_permission_that_is_taken_away(run: SecuredRun, cutover: Runner, what: str) -> None:
     """A worker that loses a permission while it works ends in one line, and does not go on in silence."""

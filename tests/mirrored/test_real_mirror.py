@@ -31,7 +31,7 @@ def test_a_mirror_that_is_halted(mirror: Mirror, shop: Shop, halted_s: float) ->
 
     async def run() -> None:
         await shop.create()
-        async with Producers(shop, missing=5, unknown=2_000) as producers:
+        async with Producers(shop, missing=5, unknown=700) as producers:
             await producers.publish(200)
             await mirror.caught_up(shop.legacy_topic)
             async with Run(shop, shop.contract({"mirror": {"broker": f"kafka://{mirror.legacy.bootstrap}"}})) as judged:
