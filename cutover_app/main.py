@@ -159,7 +159,7 @@ def _forwarder(
         alignment,
         starts=_starts(contract, side),
         identity=Identity(_home(contract, side), topic),
-        doubt=(reader or app).doubt,
+        doubt=(reader or app).doubts.add,
         side=side,
         rules=compiled.rules,
         partitions=contract.intake.partitions,

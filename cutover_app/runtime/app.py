@@ -17,13 +17,15 @@ from mode import Service
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
+from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
 from cutover_app.runtime.credentials import credentials
 from cutover_app.runtime.fatal import FatalError, die, die_after, leave
+from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
 from cutover_app.runtime.store import lock_directory
 from cutover_app.runtime.table import BatchTable
-from cutover_app.runtime.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkTransport
+from cutover_app.runtime.transport import ChunkConsumer, ChunkTransport
 from cutover_app.runtime.worker import Standing, WorkerState
 
 if TYPE_CHECKING:
@@ -109,8 +111,7 @@ class CutoverApp(faust.App):
         self.topic_ids: dict[str, str] = {}
         #: Source topics: where records are gone, they go on behind the gap and say so.
         self.lossy: frozenset[str] = frozenset()
-        #: Set when a source is not what it was: its partitions are to be resolved anew.
-        self.doubts = asyncio.Event()
+        self.doubts = Doubts()
         super().__init__(*args, **options)
 
     @property
@@ -155,12 +156,6 @@ class CutoverApp(faust.App):
     async def rejoin(self) -> None:
         """Have the partitions handed out anew, by what topics there are now."""
         await self.chunk_consumer.rejoin()
-
-    def doubt(self, why: str) -> None:
-        """A source topic is not what this worker believes: nothing of it is forwarded until it is taken over anew."""
-        if not self.doubts.is_set():
-            log.warning("%s: it is looked at again", why)
-            self.doubts.set()
 
     def recovery_remaining(self) -> int:
         """Changelog offsets that recovery has still to read."""

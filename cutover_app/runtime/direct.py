@@ -14,29 +14,29 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 from mode import Service
 
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import COMMIT_SECONDS, REVOKE_SECONDS
-from cutover_app.runtime.chunks import Chunk
-from cutover_app.runtime.fatal import die, die_after
-from cutover_app.runtime.forwarding import Forwarder
-from cutover_app.runtime.transport import (
-    COMMIT_SECONDS_MAX,
+from cutover_app.runtime.consuming import (
     FETCH_BYTES_MAX,
     FETCH_PARTITION_BYTES,
     FETCH_WAIT_MS,
     MOVED_SECONDS,
     POLL_SECONDS,
-    check_continuity,
+    commit,
     fetch_chunks,
     moved_chunks,
+    partition_counts,
+    rejoin,
 )
+from cutover_app.runtime.fatal import die, die_after
+from cutover_app.runtime.following import Doubts, Following
+from cutover_app.runtime.forwarding import Forwarder
 
 SESSION_MS: Final = 10_000
 HEARTBEAT_MS: Final = 2_000
@@ -61,14 +61,12 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         self._open: set[TP] = set()
         self._held: frozenset[TP] = frozenset()
         self._tenure = 0
-        self._expected: dict[TP, int] = {}
-        self._fetched: dict[TP, int] = {}
         self._committable: dict[TP, tuple[int, str]] = {}
         self._committed: dict[TP, tuple[int, str]] = {}
         self._holds = False
         self._moved_next = 0.0
-        #: Set when the topic is not what it was: its partitions are to be resolved anew.
-        self.doubts = asyncio.Event()
+        self.doubts = Doubts()
+        self._following = Following(self.doubts)
         self._idle = asyncio.Event()
         self._idle.set()
         super().__init__(**kwargs)
@@ -90,21 +88,13 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         """Number of the assignment that is held; None between two."""
         return self._tenure if self._holds else None
 
-    def doubt(self, why: str) -> None:
-        """The topic is not what this worker believes: nothing of it is forwarded until it is taken over anew."""
-        if not self.doubts.is_set():
-            log.warning("%s: it is looked at again", why)
-            self.doubts.set()
-
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         """How many partitions this worker believes that topics have."""
-        cluster = self._consumer._client.cluster
-        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        return partition_counts(self._consumer, topics)
 
     async def rejoin(self) -> None:
         """Have the partitions handed out anew, by what topics there are now."""
-        await self._consumer._client.force_metadata_update()
-        self._consumer._coordinator.request_rejoin()
+        await rejoin(self._consumer)
 
     # -- service
 
@@ -166,27 +156,14 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             for chunk in chunks:
                 if self._tenure != tenure:  # a rebalance came in between; it will be read again
                     return
-                if not self._follows(chunk):
+                if not self._following.fetched(chunk):
                     continue
-                check_continuity(chunk, self._expected.get(chunk.tp))
-                self._expected[chunk.tp] = chunk.end
+                self._following.taken(chunk)
                 self._idle.clear()
                 try:
                     await self.forwarder.take(chunk)
                 finally:
                     self._idle.set()
-
-    def _follows(self, chunk: Chunk) -> bool:
-        """Note what was lost before a chunk; False for one that is not to be handed on."""
-        before = self._fetched.get(chunk.tp, chunk.start)
-        if self.doubts.is_set():
-            return False
-        if chunk.start < before:
-            self.doubt(f"{chunk.tp.topic}[{chunk.tp.partition}] goes back from {before} to {chunk.start}")
-            return False
-        chunk.after = before
-        self._fetched[chunk.tp] = chunk.end
-        return chunk.end > before
 
     async def _commit(self) -> None:
         """Commit what is committable; a group that has moved on refuses, and that is fine."""
@@ -194,8 +171,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         if not new:
             return
         try:
-            async with asyncio.timeout(COMMIT_SECONDS_MAX):
-                await self._consumer.commit(self._commits(new))
+            await commit(self._consumer, new)
         except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             log.info("nothing committed on the legacy cluster, the group has moved on: %s", type(error).__name__)
         except KafkaError as error:
@@ -204,11 +180,6 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             log.warning("nothing committed on the legacy cluster: %r", error)
         else:
             self._committed |= new
-
-    def _commits(self, new: dict[TP, tuple[int, str]]) -> dict[Any, Any]:
-        # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
-        there = self._consumer._client.cluster.partitions_for_topic(self._topic) or ()
-        return {TopicPartition(*tp): OffsetAndMetadata(*at) for tp, at in new.items() if tp.partition in there}
 
     # -- rebalances; aiokafka would log an error of a listener and go on
 
@@ -237,7 +208,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             await self._commit()
         finally:
             last_resort.cancel()
-        for kept in (self._committable, self._committed, self._expected, self._fetched):
+        for kept in (self._committable, self._committed, self._following):
             kept.clear()
 
     async def _take(self, assigned: list[Any]) -> None:
@@ -249,6 +220,5 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         for place in assigned:
             self._consumer.seek(place, positions[TP(*place)])
         await self.forwarder.assigned(positions)
-        self._expected.update(positions)
-        self._fetched.update(positions)
+        self._following.begin(positions)
         self._open, self._holds = set(positions), True

@@ -19,33 +19,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from cutover_app.kafka.refusal import denied
 from cutover_app.runtime.chunks import Chunk
-from cutover_app.runtime.fatal import FatalError, die
+from cutover_app.runtime.consuming import (
+    CHUNK_RECORDS_MAX,
+    FETCH_BYTES_MAX,
+    FETCH_WAIT_MS,
+    MOVED_SECONDS,
+    POLL_SECONDS,
+    commit,
+    fetch_chunks,
+    moved_chunks,
+    partition_counts,
+    rejoin,
+)
+from cutover_app.runtime.fatal import die
+from cutover_app.runtime.following import Following
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
 
-#: Records of one chunk, so that no agent holds the event loop for long.
-CHUNK_RECORDS_MAX = 1000
-#: Bytes fetched per partition and request; a larger batch still comes, alone.
-FETCH_PARTITION_BYTES = 1024 * 1024
-FETCH_BYTES_MAX = 16 * 1024 * 1024
-#: The broker answers an empty fetch after this long; a longer poll would delay busy partitions.
-FETCH_WAIT_MS = 100
-#: How long the fetch loop waits for data before it looks again at what it may fetch.
-POLL_SECONDS = 0.1
-#: A commit that takes longer is given up; the next one says the same.
-COMMIT_SECONDS_MAX = 10.0
-#: How often it is looked whether positions have moved without a record.
-MOVED_SECONDS = 1.0
 #: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
 TOPIC_BYTES_MAX = 4 * 1024 * 1024
 
@@ -93,17 +91,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return cast("dict[str, int]", await self.call_thread(self._partition_counts, list(topics)))
 
     async def _partition_counts(self, topics: list[str]) -> dict[str, int]:
-        cluster = self._ensure_consumer()._client.cluster
-        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        return partition_counts(self._ensure_consumer(), topics)
 
     async def rejoin(self) -> None:
         """Ask anew what topics there are, and have the partitions handed out anew."""
         await self.call_thread(self._rejoin)
 
     async def _rejoin(self) -> None:
-        consumer = self._ensure_consumer()
-        await consumer._client.force_metadata_update()
-        consumer._coordinator.request_rejoin()
+        await rejoin(self._ensure_consumer())
 
     async def commit_with_notes(self, commits: Mapping[TP, tuple[int, str]]) -> bool:
         """Commit positions, each with its text; False where the group has moved on."""
@@ -111,16 +106,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> bool:
         consumer = self._ensure_consumer()
-        cluster = consumer._client.cluster
-        # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
-        offsets = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, note)
-            for tp, (offset, note) in commits.items()
-            if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())
-        }
         try:
-            async with asyncio.timeout(COMMIT_SECONDS_MAX):
-                await consumer.commit(offsets)
+            await commit(consumer, commits)
         except (CommitFailedError, TimeoutError) as error:
             self.log.info("nothing committed: %r", error)
             return False
@@ -163,113 +150,6 @@ def _ending(commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[N
     return committing
 
 
-async def fetch_chunks(
-    consumer: Any,
-    wanted: set[TP],
-    timeout: float,  # noqa: ASYNC109 - aiokafka's word for how long it may wait
-    limit: int = CHUNK_RECORDS_MAX,
-) -> dict[TP, list[Chunk]]:
-    """Take chunks off aiokafka's buffers; what `Fetcher.fetched_records` does for records."""
-    fetcher = consumer._fetcher
-    if consumer._closed or fetcher._closed:
-        raise ConsumerStoppedError
-    if fetcher._subscriptions.reassignment_in_progress:
-        await asyncio.sleep(POLL_SECONDS)
-        return {}
-    with fetcher._subscriptions.fetch_context():
-        found = take_chunks(fetcher, wanted, limit)
-        if not found and timeout:
-            waiter = fetcher._create_fetch_waiter()
-            await asyncio.wait([waiter], timeout=timeout)
-            if not waiter.done():
-                waiter.cancel()
-                return {}
-            waiter.result()  # raises what broke the group or the fetcher
-            found = take_chunks(fetcher, wanted, limit)
-    return found
-
-
-def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chunk]]:
-    """One chunk of each wanted partition that has something, even if only its position moved."""
-    found: dict[TP, list[Chunk]] = {}
-    _stamp(fetcher)
-    for tp in list(fetcher._records):
-        if tp not in wanted:
-            if not fetcher._subscriptions.is_assigned(tp):
-                del fetcher._records[tp]
-            continue
-        result = fetcher._records[tp]
-        if type(result) is not FetchResult:
-            if found:  # hand over what there is; the error comes with the next call
-                break
-            _done_with(fetcher, tp)
-            result.check_raise()
-        chunk = _take(result, tp, limit)
-        if not result.has_more():
-            _done_with(fetcher, tp)
-        if chunk is not None:
-            found[chunk.tp] = [chunk]
-    return found
-
-
-def _stamp(fetcher: Any) -> None:
-    """Note of everything that was fetched by now that it was: the sooner this is known, the fewer questions follow."""
-    now = monotonic()
-    for result in fetcher._records.values():
-        result.__dict__.setdefault("fetched", now)
-
-
-def check_continuity(chunk: Chunk, expected: int | None) -> None:
-    """Raise `FatalError` for a chunk that does not follow the one before it."""
-    if expected is not None and chunk.after != expected:
-        why = "were deleted before they were read" if chunk.after > expected else "start again: a new topic?"
-        raise FatalError(
-            f"{chunk.tp.topic}[{chunk.tp.partition}]: expected offset {expected}, got {chunk.after}: records {why}"
-        )
-
-
-def moved_chunks(fetcher: Any, wanted: set[TP]) -> dict[TP, list[Chunk]]:
-    """An empty chunk for each partition that has a position and nothing fetched: it says where reading is."""
-    assignment = fetcher._subscriptions.subscription.assignment
-    found: dict[TP, list[Chunk]] = {}
-    for tp in assignment.tps if assignment is not None else ():
-        state = assignment.state_value(tp)
-        here = TP(tp.topic, tp.partition)
-        if here in wanted and tp not in fetcher._records and state.has_valid_position and not state.paused:
-            at = state.position
-            found[here] = [Chunk(here, at, at, (), size=0, readable=at)]
-    return found
-
-
-def _unchanged(_tp: Any, record: Any) -> Any:
-    return record
-
-
-def _done_with(fetcher: Any, tp: Any) -> None:
-    del fetcher._records[tp]
-    fetcher._notify(fetcher._wait_consume_future)
-
-
-def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
-    # False where a seek or a rebalance made the fetched data stale; the result is empty then.
-    if not result.check_assignment(tp):
-        return None
-    # The parsed records serve as they are: making an eleven-field ConsumerRecord of each would
-    # cost as much as fetching and parsing it (0.9 us per record without, 2.9 us with).
-    result._partition_records._consumer_record = _unchanged
-    state = result._assignment.state_value(tp)
-    start = state.position
-    records = result.getall(limit)
-    end = state.position
-    if end == start:
-        return None
-    size = sum([len(record.value or b"") for record in records])
-    readable = -1 if state.lso is None else state.lso
-    chunk = Chunk(TP(tp.topic, tp.partition), start, end, records, size=size, readable=readable)
-    chunk.fetched = result.__dict__.get("fetched", chunk.fetched)
-    return chunk
-
-
 class ChunkConsumer(driver.Consumer):
     """The consumer as the event loop sees it: what may be fetched, and what may be committed."""
 
@@ -280,8 +160,7 @@ class ChunkConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._streams_open = False
         self._committable: dict[TP, tuple[int, str]] = {}
-        self._expected: dict[TP, int] = {}
-        self._fetched: dict[TP, int] = {}
+        self._following = Following(self.app.doubts)
         self._waiting: Counter[str] = Counter()
         self._idle: dict[str, asyncio.Event] = {}
         self._held: dict[str, frozenset[TP]] = {}
@@ -305,27 +184,14 @@ class ChunkConsumer(driver.Consumer):
         except KafkaError as error:
             _end_if_refused(error)
             raise
-        fetched = {tp: chunks for tp, chunks in fetched.items() if self._follows(chunks[0])}
+        fetched = {tp: chunks for tp, chunks in fetched.items() if self._goes_on(chunks[0])}
         for tp, chunks in fetched.items():
             self._waiting[tp.topic] += chunks[0].size
         return fetched
 
-    def _follows(self, chunk: Chunk) -> bool:
-        """Note what was lost before a chunk of a source; False for one that is not to be handed on.
-
-        Faust would drop a chunk from before the last one without a word; here it is known that the log was cut.
-        """
-        if chunk.tp.topic not in self.app.lossy:
-            return True
-        before = self._fetched.get(chunk.tp, chunk.start)
-        if self.app.doubts.is_set():
-            return False
-        if chunk.start < before:
-            self.app.doubt(f"{chunk.tp.topic}[{chunk.tp.partition}] goes back from {before} to {chunk.start}")
-            return False
-        chunk.after = before
-        self._fetched[chunk.tp] = chunk.end
-        return chunk.end > before
+    def _goes_on(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk is to be handed on. Of our own topics each is: a hole in them ends the process."""
+        return chunk.tp.topic not in self.app.lossy or self._following.fetched(chunk)
 
     def _may_fetch(self, tp: TP) -> bool:
         if self._is_changelog_tp(tp):
@@ -371,15 +237,11 @@ class ChunkConsumer(driver.Consumer):
             chunk: Chunk = event.value
             if not self._streams_open:  # slipped past a rebalance; it will be read again
                 continue
-            self._check_continuity(chunk)
+            self._following.taken(chunk)
             idle.clear()
             yield chunk
             self._waiting[topic] = max(0, self._waiting[topic] - chunk.size)
             idle.set()
-
-    def _check_continuity(self, chunk: Chunk) -> None:
-        check_continuity(chunk, self._expected.get(chunk.tp))
-        self._expected[chunk.tp] = chunk.end
 
     # -- positions
 
@@ -394,8 +256,7 @@ class ChunkConsumer(driver.Consumer):
         if changelogs and ours():
             await self._thread.stop_fetching(changelogs)
         if ours():
-            self._expected.update(positions)
-            self._fetched.update(positions)
+            self._following.begin(positions)
             self._streams_open = True
 
     async def start_positions(self, tps: Iterable[TP]) -> dict[TP, int]:
@@ -472,8 +333,7 @@ class ChunkConsumer(driver.Consumer):
     def forget(self) -> None:
         """Drop everything that belonged to the last assignment."""
         self._committable.clear()
-        self._expected.clear()
-        self._fetched.clear()
+        self._following.clear()
         self._waiting.clear()
         self._held.clear()
 

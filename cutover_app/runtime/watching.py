@@ -5,7 +5,6 @@ the group hand out the partitions anew, and each owner then finds out for itself
 Every worker looks, also one without partitions: it may be the one that computes the assignment.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from mode import Service
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.forwarding import Forwarder
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ PATIENCE_LOOKS = 15
 class Group(Protocol):
     """A group's member whose partitions may have to be handed out anew: the app, or the reader of another cluster."""
 
-    doubts: asyncio.Event
+    doubts: Doubts
 
     @property
     def tenure(self) -> int | None:
@@ -83,7 +83,7 @@ class SourceWatch(Service):
                 return f"topic {name} has {count} partitions, and had {believed[name]}"
             if count and side.topic_id and side.topic_id != found[name].id:
                 return f"topic {name} is another than it was"
-        return "a source is in doubt" if self._group.doubts.is_set() else ""
+        return "a source is in doubt" if self._group.doubts else ""
 
     async def on_stop(self) -> None:
         """Disconnect."""

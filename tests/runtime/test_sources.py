@@ -15,8 +15,9 @@ from cutover_app.kafka.samplers import Sample
 from cutover_app.kafka.starts import Resolved
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.chunks import Chunk
+from cutover_app.runtime.consuming import moved_chunks
+from cutover_app.runtime.following import Doubts, Following
 from cutover_app.runtime.forwarding import Forwarder
-from cutover_app.runtime.transport import ChunkConsumer, moved_chunks
 
 PLACE = TP("orders", 0)
 HERE = Source(LEGACY, "orders", "id-1", 0)
@@ -31,21 +32,35 @@ def chunk(start: int, end: int, *, after: int | None = None, times: tuple[int, .
 # -- what follows what -----------------------------------------------------------------------------------------------
 
 
+class Said(Doubts):
+    """Doubts that keep what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def add(self, why: str) -> None:
+        """Keep it too."""
+        self.said.append(why)
+        super().add(why)
+
+
 class Reader:
-    """What `ChunkConsumer._follows` needs of a consumer."""
+    """What follows what in a partition that is read from `at` on."""
 
     def __init__(self, at: int) -> None:
-        self.said: list[str] = []
-        self.app = SimpleNamespace(lossy={"orders"}, doubt=self._doubt, doubts=asyncio.Event())
-        self._fetched = {PLACE: at}
+        self._doubts = Said()
+        self._following = Following(self._doubts)
+        self._following.begin({PLACE: at})
 
-    def _doubt(self, why: str) -> None:
-        self.said.append(why)
-        self.app.doubts.set()
+    @property
+    def said(self) -> list[str]:
+        """What was doubted."""
+        return self._doubts.said
 
     def take(self, each: Chunk) -> bool:
         """Return whether a chunk is handed on."""
-        return ChunkConsumer._follows(self, each)  # type: ignore[arg-type]
+        return self._following.fetched(each)
 
 
 def test_a_jump_forward_is_a_gap() -> None:
