@@ -23,7 +23,7 @@ from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.access import check_access
 from cutover_app.kafka.acls import WORKER
 from cutover_app.kafka.cluster import Cluster
-from cutover_app.kafka.clusters import is_direct, legacy_broker, work_broker
+from cutover_app.kafka.clusters import direct_broker, is_direct, work_broker
 from cutover_app.kafka.mirror import mirror_sampler
 from cutover_app.kafka.samplers import EndSampler, Identity
 from cutover_app.kafka.settings import Broker
@@ -121,7 +121,7 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
 
 def _home(contract: Contract, side: int) -> Broker:
     """Return the cluster on which a side's topic is read."""
-    direct = legacy_broker(contract) if side == LEGACY and is_direct(contract) else None
+    direct = direct_broker(contract) if side == LEGACY else None
     return direct or work_broker(contract)
 
 

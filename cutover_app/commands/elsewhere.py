@@ -9,13 +9,12 @@ from aiokafka.errors import KafkaError
 from cutover_app.commands.planning import Elsewhere
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.kafka.cluster import Cluster
-from cutover_app.kafka.clusters import is_direct, legacy_broker
+from cutover_app.kafka.clusters import ASK_SECONDS, direct_broker, is_direct, legacy_broker
 from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
 from cutover_app.kafka.headers import header_damage
 from cutover_app.kafka.mirror import legacy_topic, line_of, mirror_offsets
 from cutover_app.kafka.topics import absent_from, look_at_legacy
 
-REQUEST_SECONDS: Final = 10.0
 FAILURES: Final = (KafkaError, KafkaUnavailable, TimeoutError, OSError)
 
 
@@ -25,7 +24,7 @@ async def home_of_legacy(contract: Contract, work: Cluster) -> AsyncIterator[Clu
 
     Raises `KafkaUnavailable` where nobody answers there.
     """
-    broker = legacy_broker(contract, request_timeout=REQUEST_SECONDS) if is_direct(contract) else None
+    broker = direct_broker(contract, request_timeout=ASK_SECONDS)
     if broker is None:
         yield work
         return
@@ -36,7 +35,7 @@ async def home_of_legacy(contract: Contract, work: Cluster) -> AsyncIterator[Clu
 async def look_elsewhere(contract: Contract) -> Elsewhere:
     """Return what `plan` has to know about the legacy cluster."""
     legacy = contract.legacy
-    broker = legacy_broker(contract, request_timeout=REQUEST_SECONDS)
+    broker = legacy_broker(contract, request_timeout=ASK_SECONDS)
     if broker is None:
         return Elsewhere()
     if is_direct(contract):

@@ -17,13 +17,10 @@ from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
 from cutover_app.core.verdicts import decode_verdict
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
-from cutover_app.kafka.clusters import work_broker
+from cutover_app.kafka.clusters import ASK_SECONDS, work_broker
 from cutover_app.kafka.reading import TopicReader, topic_reader
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
-
-REQUEST_SECONDS: Final = 10.0
-"""A command asks people to wait for a broker no longer than this."""
 
 HELD_SECONDS: Final = 1.0
 """A transaction that is open for longer holds the end of its partition."""
@@ -31,7 +28,7 @@ HELD_SECONDS: Final = 1.0
 
 def broker_of(contract: Contract) -> Broker:
     """Return the contract's cluster as commands reach it."""
-    return work_broker(contract, request_timeout=REQUEST_SECONDS)
+    return work_broker(contract, request_timeout=ASK_SECONDS)
 
 
 class _Reader:

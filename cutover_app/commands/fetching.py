@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from cutover_app.commands.content import Contents
-from cutover_app.commands.evidence import REQUEST_SECONDS, broker_of
+from cutover_app.commands.evidence import broker_of
 from cutover_app.commands.explanation import Content, Explanation, Story
 from cutover_app.commands.timeline import place_of
 from cutover_app.contract.compile import Compiled, compile_contract
@@ -14,7 +14,7 @@ from cutover_app.contract.errors import ContractError
 from cutover_app.contract.models import Contract
 from cutover_app.core.frames import LEGACY, SIDES
 from cutover_app.kafka.cluster import Cluster
-from cutover_app.kafka.clusters import legacy_broker
+from cutover_app.kafka.clusters import ASK_SECONDS, direct_broker
 from cutover_app.kafka.reading import PartitionReader, partition_reader
 
 GONE = "there is no such record (any more): retention, compaction, or a transaction that was aborted"
@@ -56,7 +56,7 @@ async def _fetch(
 async def _readers(stack: AsyncExitStack, contract: Contract) -> dict[str, PartitionReader]:
     """Connect to the cluster of each side: the legacy topic lives on another one where the contract says so."""
     work = await stack.enter_async_context(partition_reader(broker_of(contract)))
-    legacy = legacy_broker(contract, request_timeout=REQUEST_SECONDS) if contract.legacy.broker else None
+    legacy = direct_broker(contract, request_timeout=ASK_SECONDS)
     if legacy is None:
         return dict.fromkeys(SIDES, work)
     async with Cluster(legacy):

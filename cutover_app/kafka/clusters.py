@@ -3,12 +3,15 @@
 Whoever talks to a cluster of a contract gets its `Broker` here, credentials and all; nobody else makes one.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.contract.security import Security
 from cutover_app.kafka.security import security_of
 from cutover_app.kafka.settings import Broker
+
+ASK_SECONDS: Final = 10.0
+"""A question, of a command or of a sampler, waits for a broker no longer than this."""
 
 
 def is_direct(contract: Contract) -> bool:
@@ -35,6 +38,11 @@ def legacy_broker(contract: Contract, **options: Any) -> Broker | None:
     if isinstance(legacy.mirror, Mirror):
         return _broker(contract, legacy.mirror.broker, legacy.mirror.security, "legacy.mirror.security", options)
     return None
+
+
+def direct_broker(contract: Contract, **options: Any) -> Broker | None:
+    """Return the cluster on which the legacy topic is read, if that is not the work cluster."""
+    return legacy_broker(contract, **options) if is_direct(contract) else None
 
 
 def _broker(

@@ -3,21 +3,21 @@
 import time
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.kafka.cluster import Cluster
-from cutover_app.kafka.clusters import legacy_broker, work_broker
+from cutover_app.kafka.clusters import ASK_SECONDS, legacy_broker, work_broker
+from cutover_app.kafka.reading import WAIT_MS, onlooker
 from cutover_app.kafka.settings import Broker
 from cutover_app.mirror.headers import damage
 
+CLIENT_ID: Final = "cutover-headers"
 SAMPLE_RECORDS: Final = 100
 """Records of each partition of the copy, the newest."""
 MARGIN_RECORDS: Final = 100
 """The originals may have others beside them, and be further from the end."""
-ASK_SECONDS: Final = 10.0
 SAMPLE_SECONDS: Final = 5.0
-_WAIT_MS: Final = 200
 
 
 async def header_damage(contract: Contract) -> str:
@@ -46,7 +46,7 @@ async def header_damage(contract: Contract) -> str:
 
 
 async def _newest(broker: Broker, topic: str) -> list[Any]:
-    async with _reader(broker) as consumer:
+    async with onlooker(broker, CLIENT_ID) as consumer:
         places = await _places(broker, topic)
         if not places:
             return []
@@ -60,7 +60,7 @@ async def _newest(broker: Broker, topic: str) -> list[Any]:
 
 async def _since(broker: Broker, topic: str, since: dict[int, int]) -> list[Any]:
     """Read records from a time on; timestamps of a partition need not ascend, so this may miss some."""
-    async with _reader(broker) as consumer:
+    async with onlooker(broker, CLIENT_ID) as consumer:
         places = [place for place in await _places(broker, topic) if place.partition in since]
         if not places:
             return []
@@ -73,19 +73,9 @@ async def _since(broker: Broker, topic: str, since: dict[int, int]) -> list[Any]
 
 
 async def _places(broker: Broker, topic: str) -> list[TopicPartition]:
-    async with Cluster(broker, client_id="cutover-headers") as cluster:
+    async with Cluster(broker, client_id=CLIENT_ID) as cluster:
         found = (await cluster.topics([topic])).get(topic)
     return [TopicPartition(topic, number) for number in sorted(found.leaders)] if found else []
-
-
-def _reader(broker: Broker) -> Any:
-    return AIOKafkaConsumer(
-        **broker.client("cutover-headers"),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=_WAIT_MS,
-    )
 
 
 async def _read(consumer: Any, ends: dict[Any, int], most: int) -> list[Any]:
@@ -94,7 +84,7 @@ async def _read(consumer: Any, ends: dict[Any, int], most: int) -> list[Any]:
     left = dict.fromkeys(ends, most)
     deadline = time.monotonic() + SAMPLE_SECONDS
     while left and time.monotonic() < deadline:
-        for place, run in (await consumer.getmany(*left, timeout_ms=_WAIT_MS)).items():
+        for place, run in (await consumer.getmany(*left, timeout_ms=WAIT_MS)).items():
             records += [record for record in run[: left[place]] if record.offset < ends[place]]
             left[place] -= len(run)
         left = {place: n for place, n in left.items() if n > 0 and await consumer.position(place) < ends[place]}

@@ -4,10 +4,11 @@ import asyncio
 import time
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster
+from cutover_app.kafka.reading import onlooker
 from cutover_app.kafka.settings import Broker
 from cutover_app.mirror.proof import LegacyLog, Range
 
@@ -80,10 +81,10 @@ class LegacyTopic:
 
     async def _connected(self) -> Any:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(
-                **self._broker.client("cutover-mirror"),
+            consumer = onlooker(
+                self._broker,
+                "cutover-mirror",
                 isolation_level=self._isolation,
-                enable_auto_commit=False,
                 auto_offset_reset="none",
                 max_partition_fetch_bytes=FETCH_BYTES,
                 fetch_max_wait_ms=WAIT_MS,

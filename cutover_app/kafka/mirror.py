@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.core.sampling import Sampling
-from cutover_app.kafka.clusters import legacy_broker, work_broker
+from cutover_app.kafka.clusters import ASK_SECONDS, legacy_broker, work_broker
 from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
 from cutover_app.kafka.headers import header_damage
 from cutover_app.kafka.legacy_log import LegacyTopic
@@ -30,8 +30,6 @@ UNREADABLE_SECONDS: Final = 30.0
 """How long the mirror's state may be unknown before the copy is taken as it is, unproven."""
 STALLED_SECONDS: Final = 70.0
 """A partition that the mirror has not brought up for this long is told about; Connect tells positions every 60 s."""
-ASK_SECONDS: Final = 10.0
-"""How long one question to a cluster may take."""
 LOOK_SECONDS: Final = 2.0
 """How long one turn may read the legacy log behind positions that stand still."""
 RETRY_SECONDS: Final = 2.0

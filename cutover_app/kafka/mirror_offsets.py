@@ -4,14 +4,14 @@ import asyncio
 import re
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.errors import MirrorUnreadable
+from cutover_app.kafka.reading import WAIT_MS, onlooker
 from cutover_app.kafka.settings import Broker
 from cutover_app.mirror.positions import AmbiguousMirror, Positions, choose
 
-WAIT_MS: Final = 200
 _NAMES: Final = re.compile(r"mm2-offsets.+internal")
 """What MirrorMaker 2 calls the topic when it runs by itself; on a plain Connect cluster the name is free."""
 
@@ -95,13 +95,7 @@ class MirrorOffsets:
         self._ids = ids
 
     async def _begin(self, places: list[TopicPartition]) -> None:
-        self._consumer = AIOKafkaConsumer(
-            **self._broker.client("cutover-mirror"),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=WAIT_MS,
-        )
+        self._consumer = onlooker(self._broker, "cutover-mirror")
         await self._consumer.start()
         self._consumer.assign(places)
         ends = await self._consumer.end_offsets(places)

@@ -35,15 +35,19 @@ RECORD_OVERHEAD_BYTES: Final = 500
 """What a record takes beside its key and value."""
 
 
+def onlooker(broker: Broker, client_id: str, **options: Any) -> Any:
+    """Return a consumer that only looks: without a group, and so without a trace. `options` are aiokafka's."""
+    usual = {
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": WAIT_MS,
+    }
+    return AIOKafkaConsumer(**broker.client(client_id), **(usual | options))
+
+
 def _consumer(broker: Broker) -> Any:
-    return AIOKafkaConsumer(
-        **broker.client("cutover-reader"),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=FETCH_BYTES,
-        fetch_max_wait_ms=WAIT_MS,
-    )
+    return onlooker(broker, "cutover-reader", max_partition_fetch_bytes=FETCH_BYTES)
 
 
 class TopicReader:

@@ -9,7 +9,7 @@ from cutover_app.contract.models import Contract
 from cutover_app.core.rows import TABLES
 from cutover_app.kafka.admin import TopicSpec, TopicState, compacted_topic, intake_topic, look, prepare
 from cutover_app.kafka.cluster import Cluster
-from cutover_app.kafka.clusters import is_direct, legacy_broker
+from cutover_app.kafka.clusters import direct_broker, is_direct
 from cutover_app.kafka.errors import TopicsUnfit
 from cutover_app.kafka.settings import Broker
 
@@ -103,7 +103,7 @@ async def verify_topics(contract: Contract, broker: Broker) -> dict[str, str]:
 
     Raises `TopicsUnfit` where anything is not as it must be.
     """
-    legacy = legacy_broker(contract) if is_direct(contract) else None
+    legacy = direct_broker(contract)
     if legacy is not None and await look_at_legacy(contract, legacy) is None:
         raise TopicsUnfit([absent_from(legacy, contract.legacy.topic)])
     async with Cluster(broker) as cluster:

@@ -21,7 +21,7 @@ from cutover_app.core.standing import standing_from, topic_id
 from cutover_app.core.state import PENDING, TALLIES, FamilyRow, decode_row
 from cutover_app.core.verdicts import Verdict, decode_verdict
 from cutover_app.kafka.cluster import LATEST, Cluster
-from cutover_app.kafka.clusters import is_direct, legacy_broker
+from cutover_app.kafka.clusters import direct_broker
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
 from cutover_app.lab.errors import LabError
@@ -247,7 +247,7 @@ class Quiet:
 
 def legacy_home(contract: Contract, bootstrap: str) -> str:
     """Return the address of the cluster on which the legacy topic is read; `bootstrap` is the work cluster."""
-    broker = legacy_broker(contract) if is_direct(contract) else None
+    broker = direct_broker(contract)
     return bootstrap if broker is None else ",".join(broker.servers)
 
 
