@@ -62,11 +62,6 @@ class KeyReader:
         return part
 
 
-def no_order(_message: Message) -> bytes:
-    """Return what stands for the order key where it is the match key."""
-    return b""
-
-
 def key_shower(contract: Contract, rules: Rules, show: Show) -> Callable[[bytes], list[Any]]:
     """Return what shows a match key as the contract allows it; of a record without one, nothing."""
     read = reader()

@@ -104,7 +104,7 @@ class Rows:
     # -- key rows ----------------------------------------------------------------------------------------------------
 
     def await_forgetting(self, key: bytes) -> None:
-        """Queue the key of a new row for being forgotten one day."""
+        """Queue the key of a row, new or not to be forgotten yet, for being forgotten one day."""
         self._fresh.append(key)
 
     def drop_key(self, key: bytes, row: KeyRow) -> None:
@@ -276,10 +276,6 @@ class Rows:
         first, following = self._books.buckets
         self._buckets[bucket_key(first)] = None
         self._books.buckets = (first + 1, following)
-
-    def remember_longer(self, key: bytes) -> None:
-        """Queue a key again that could not be forgotten yet."""
-        self._fresh.append(key)
 
     def _fill_buckets(self) -> None:
         first, following = self._books.buckets

@@ -13,7 +13,7 @@ from typing import Final
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, TABLES
 from cutover_app.kafka.clusters import is_direct
-from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
+from cutover_app.kafka.topics import app_id_of, changelog_of, checkpoints_of, fixes_of, intake_of
 
 SETUP: Final = "setup"
 WORKER: Final = "worker"
@@ -111,7 +111,7 @@ def _worker(contract: Contract) -> Iterator[Acl]:
     yield from _topics(WORKER, [contract.verdicts.topic], ["Write", "DescribeConfigs"], "publish verdicts")
     for home in _homes(contract):
         yield Acl(WORKER, home, GROUP, LITERAL, app_id_of(contract), "Read", "join the group, commit positions")
-    checkpoints = f"{app_id_of(contract)}-checkpoint-"
+    checkpoints = checkpoints_of(app_id_of(contract))
     yield Acl(WORKER, WORK, TRANSACTIONAL_ID, PREFIXED, checkpoints, "Write", "one transaction per checkpoint")
 
 

@@ -37,9 +37,9 @@ def fixes_of(contract: Contract) -> str:
     return f"{app_id_of(contract)}-fixes"
 
 
-def checkpoint_id_of(contract: Contract, partition: int) -> str:
-    """Return the transactional id under which an intake partition is checkpointed."""
-    return f"{app_id_of(contract)}-checkpoint-{partition}"
+def checkpoints_of(app_id: str) -> str:
+    """Return what the transactional ids of an app's checkpoints begin with; an intake partition follows."""
+    return f"{app_id}-checkpoint-"
 
 
 def source_specs(contract: Contract) -> list[TopicSpec]:

@@ -26,6 +26,7 @@ from aiokafka.errors import (
 )
 
 from cutover_app.kafka.settings import COMPRESSION, Broker
+from cutover_app.kafka.topics import checkpoints_of
 from cutover_app.runtime.fatal import FatalError
 from cutover_app.runtime.table import BatchTable, Rows
 from cutover_app.runtime.worker import Durations
@@ -62,7 +63,7 @@ class Checkpointer:
         """Become the only one who can write this partition's checkpoints."""
         if partition in self._producers:
             return
-        name = f"{self._app_id}-checkpoint-{partition}"
+        name = f"{checkpoints_of(self._app_id)}{partition}"
         producer = AIOKafkaProducer(
             **self._broker.client(name),
             transactional_id=name,
