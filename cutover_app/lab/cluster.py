@@ -11,9 +11,7 @@ cleaning up (the keeper). Several clusters may run beside each other.
 """
 
 import contextlib
-import os
 import secrets
-import signal
 import socket
 import struct
 import subprocess
@@ -28,11 +26,10 @@ from typing import IO, Any, Self
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.jars import KAFKA_VERSION, jars, java
 from cutover_app.lab.keeper import Keeper
+from cutover_app.lab.program import Program
 
 START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 20.0
 START_ATTEMPTS_MAX = 3
-LOG_TAIL_LINES = 25
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 # Below the range from which systems take the ports of outgoing connections: none of these can
@@ -129,7 +126,7 @@ def broker_settings(directory: Path, port: int, controller_port: int) -> dict[st
     }
 
 
-class Cluster:
+class Cluster(Program):
     """One broker: start, stop, kill, restart.
 
     Args:
@@ -149,6 +146,7 @@ class Cluster:
         jvm: Sequence[str] = (),
         parent: Path | None = None,
     ) -> None:
+        super().__init__()
         self.name = name
         self.version = version
         self.port = 0
@@ -157,7 +155,6 @@ class Cluster:
         self._parent = parent
         self._directory: Path | None = None
         self._keeper: Keeper | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._command: list[str] = []
 
     def __repr__(self) -> str:
@@ -193,16 +190,6 @@ class Cluster:
         """The broker's log."""
         return self.directory / "broker.log"
 
-    @property
-    def pid(self) -> int | None:
-        """The broker's process, while it runs."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
-    def running(self) -> bool:
-        """Whether the broker's process is there."""
-        return self._process is not None and self._process.poll() is None
-
     def start(self) -> None:
         """Start the broker on free ports and wait until it answers."""
         java(), jars(self.version)  # What is missing is said before anything is made.
@@ -214,33 +201,6 @@ class Cluster:
         except BaseException:
             self.close()
             raise
-
-    def stop(self) -> None:
-        """End the broker in good order (SIGTERM); its data stay until `close`."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._ended(self._process)
-
-    def kill(self) -> None:
-        """End the broker at once (SIGKILL)."""
-        if self._process is not None:
-            self._process.kill()
-            self._ended(self._process)
-
-    def pause(self) -> None:
-        """Halt the broker's process (SIGSTOP) until `resume`: alive, but silent."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a halted broker go on (SIGCONT)."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Start the broker again on the same ports and data, after `stop`, `kill` or a crash."""
@@ -266,19 +226,14 @@ class Cluster:
         cwd: Path | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start another process of the lab (a worker, a producer) that ends with the cluster."""
-        return self._kept().spawn(command, log=log, env=env, cwd=cwd)
+        return self._keeps.spawn(command, log=log, env=env, cwd=cwd)
 
     def forget(self, process: subprocess.Popen[bytes]) -> None:
         """Note that a spawned process has ended and been waited for: its number may soon be another's."""
-        self._kept().forget(process)
+        self._keeps.forget(process)
 
-    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """Return the last lines of the broker's log."""
-        if not self.log.exists():
-            return "(no log)"
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    def _kept(self) -> Keeper:
+    @property
+    def _keeps(self) -> Keeper:
         if self._keeper is None:
             raise LabError(f"{self.name} was not started, or is closed")
         return self._keeper
@@ -319,10 +274,7 @@ class Cluster:
 
     def _launch(self) -> None:
         command = [*self._command, "kafka.Kafka", str(self.directory / "server.properties")]
-        # Kafka's scripts set this variable for the garbage collector's log; nothing else is needed.
-        env = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
-        with self.log.open("ab") as log:
-            self._process = self._kept().spawn(command, log=log, env=env, cwd=self.directory)
+        self._run(command, self.directory)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(self.port):
             if not self.running:
@@ -331,11 +283,6 @@ class Cluster:
                 self.kill()
                 raise LabError(f"{self.name} gave no answer in time:\n{self.log_tail()}")
             time.sleep(0.05)
-
-    def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        self._kept().forget(process)
-        self._process = None
 
 
 def start_together(*clusters: Cluster) -> None:

@@ -15,10 +15,7 @@ It ends with the work cluster, however that ends.
 """
 
 import asyncio
-import os
 import secrets
-import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +27,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Asked
 from cutover_app.kafka.settings import Broker
-from cutover_app.lab.cluster import LOG_TAIL_LINES, QUICK_JVM, STOP_TIMEOUT_S, Cluster, java_command
+from cutover_app.lab.cluster import QUICK_JVM, Cluster, java_command
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.jars import LEGACY_VERSION
+from cutover_app.lab.program import Program
 from cutover_app.lab.topics import create_topics
 
 WORK_ALIAS: Final = "work"
@@ -104,7 +102,7 @@ def mirror_settings(
     return values
 
 
-class Mirror:
+class Mirror(Program):
     """One MirrorMaker 2: start, pause, kill, start again, and how far it is.
 
     Args:
@@ -130,6 +128,7 @@ class Mirror:
         version: str = LEGACY_VERSION,
         settings: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__()
         self.legacy = legacy
         self.work = work
         self.alias = alias
@@ -140,7 +139,6 @@ class Mirror:
             legacy.bootstrap, work.bootstrap, alias=alias, names=names, headers=headers, flush_ms=flush_ms
         ) | dict(settings or {})
         self._directory = work.directory / f"mirror-{alias}"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
         state = "running" if self.running else "stopped"
@@ -152,14 +150,8 @@ class Mirror:
         return self._directory / "mirror.log"
 
     @property
-    def pid(self) -> int | None:
-        """Its process, while it runs."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self._process is not None and self._process.poll() is None
+    def _keeps(self) -> Cluster:
+        return self.work
 
     @property
     def offsets_topic(self) -> str:
@@ -183,46 +175,21 @@ class Mirror:
         file = self._directory / "mm2.properties"
         file.write_text("".join(f"{key} = {value}\n" for key, value in self._values.items()))
         command = [*java_command(self._directory, self._version, _JVM), _MAIN, str(file)]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
-        with self.log.open("ab") as log:
-            self._process = self.work.spawn(command, log=log, env=env, cwd=self._directory)
+        self._run(command, self._directory)
         try:
             asyncio.run(self.copies())
         except BaseException:
             self.kill()
             raise
 
-    def pause(self) -> None:
-        """Halt it (SIGSTOP) until `resume`: alive, but nothing is copied."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        self._signal(signal.SIGKILL)
-        self._gone()
-
     def stop(self) -> None:
-        """End it in good order (SIGTERM): it notes its position, so nothing is sent again."""
-        self._signal(signal.SIGTERM)
-        if self._process is not None:
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._gone()
+        """End it in good order: it notes its position, so nothing is sent again."""
+        super().stop()
 
     def check(self) -> None:
         """Raise `LabError` if it has ended by itself."""
         if self._process is not None and not self.running:
             raise LabError(f"MirrorMaker 2 ended with exit code {self._process.returncode}:\n{self.log_tail()}")
-
-    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """Return the last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     async def copies(self) -> None:
         """Wait until a record that is published now has a copy."""
@@ -262,16 +229,6 @@ class Mirror:
         async with Lag(self) as lag:
             while await lag.records(*topics):
                 await patience.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self.running:
-            self._process.send_signal(number)
-
-    def _gone(self) -> None:
-        if self._process is not None:
-            self._process.wait()
-            self.work.forget(self._process)
-            self._process = None
 
 
 class _Patience:

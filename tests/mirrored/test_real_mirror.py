@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -25,29 +27,36 @@ def shop(mirror: Mirror, tmp_path: Path) -> Shop:
     return Shop(mirror.work, mirror.legacy, name, tmp_path, topic, topic, f"{name}.rebuilt", makes_copy=False)
 
 
+@asynccontextmanager
+async def judged_by_the_way(mirror: Mirror, shop: Shop) -> AsyncIterator[tuple[Producers, Run]]:
+    """Workers that begin when something is published and copied already; one message is missing, one unknown."""
+    await shop.create()
+    async with Producers(shop, missing=5, unknown=700) as producers:
+        await producers.publish(200)
+        await mirror.caught_up(shop.legacy_topic)
+        async with Run(shop, shop.contract({"mirror": {"broker": f"kafka://{mirror.legacy.bootstrap}"}})) as judged:
+            await judged.start()
+            yield producers, judged
+
+
 @pytest.mark.parametrize("halted_s", HALTED_S)
 def test_a_mirror_that_is_halted(mirror: Mirror, shop: Shop, halted_s: float) -> None:
     """Both producers go on while it is halted; nothing false is said then, and afterwards all of it is judged."""
 
     async def run() -> None:
-        await shop.create()
-        async with Producers(shop, missing=5, unknown=700) as producers:
-            await producers.publish(200)
-            await mirror.caught_up(shop.legacy_topic)
-            async with Run(shop, shop.contract({"mirror": {"broker": f"kafka://{mirror.legacy.bootstrap}"}})) as judged:
-                await judged.start()
-                await producers.publish(300)
-                mirror.pause()
-                try:
-                    began = time.monotonic()
-                    while time.monotonic() < began + halted_s:
-                        await producers.publish(300, rate=RATE)
+        async with judged_by_the_way(mirror, shop) as (producers, judged):
+            await producers.publish(300)
+            mirror.pause()
+            try:
+                began = time.monotonic()
+                while time.monotonic() < began + halted_s:
+                    await producers.publish(300, rate=RATE)
 
-                        assert await judged.outcomes() <= {"missing"}
-                finally:
-                    mirror.resume()
-                await producers.publish(200)
-                findings = await judged.end()
+                    assert await judged.outcomes() <= {"missing"}
+            finally:
+                mirror.resume()
+            await producers.publish(200)
+            findings = await judged.end()
 
         # What was under way when it was halted has timed out, and is sent again.
         assert_only_transport_repeats(findings, producers.legacy)
@@ -60,22 +69,17 @@ def test_a_mirror_that_is_killed(mirror: Mirror, shop: Shop) -> None:
     """What it sends again once it is back is a duplicate for which transport is suspected; nothing else is said."""
 
     async def run() -> None:
-        await shop.create()
-        async with Producers(shop, missing=5, unknown=700) as producers:
+        async with judged_by_the_way(mirror, shop) as (producers, judged):
+            await producers.publish(200)
+            # The interval after which it notes its position is a second: some of these it has sent and not noted.
+            publishing = asyncio.create_task(producers.publish(600))
+            await asyncio.sleep(2.5)
+            mirror.kill()
+            await publishing
+            await asyncio.to_thread(mirror.start)
             await producers.publish(200)
             await mirror.caught_up(shop.legacy_topic)
-            async with Run(shop, shop.contract({"mirror": {"broker": f"kafka://{mirror.legacy.bootstrap}"}})) as judged:
-                await judged.start()
-                await producers.publish(200)
-                # The interval after which it notes its position is a second: some of these it has sent and not noted.
-                publishing = asyncio.create_task(producers.publish(600))
-                await asyncio.sleep(2.5)
-                mirror.kill()
-                await publishing
-                await asyncio.to_thread(mirror.start)
-                await producers.publish(200)
-                await mirror.caught_up(shop.legacy_topic)
-                findings = await judged.end()
+            findings = await judged.end()
 
         assert assert_only_transport_repeats(findings, producers.legacy), "nothing was sent again: nothing is proven"
 
