@@ -48,7 +48,6 @@ class SourceStage:
         topic: str,
         intake: str,
         sampling: Sampling,
-        on_assigned: Callable[[Mapping[int, int]], None] = lambda _positions: None,
         reader: Reader | None = None,
     ) -> None:
         """Without a `reader` the topic is read by the app's own consumer."""
@@ -58,7 +57,6 @@ class SourceStage:
         self.partitions: frozenset[int] = frozenset()
         self._app = app
         self._other_reader = reader
-        self._on_assigned = on_assigned
         #: What is committed beside a position.
         self.note: Callable[[TP, int], str] = lambda _tp, _position: ""
         #: Whether a sample is of the topic that is read, and may vouch for anything.
@@ -80,7 +78,6 @@ class SourceStage:
             self.reader.set_committable(tp, position, self.note(tp, position))
         starts = {tp.partition: position for tp, position in positions.items()}
         self.sampling.assign(starts)
-        self._on_assigned(starts)
         self.partitions = frozenset(starts)
 
     def hold(self, tps: Iterable[TP]) -> None:
