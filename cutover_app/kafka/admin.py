@@ -189,7 +189,7 @@ async def prepare(cluster: Cluster, specs: Sequence[TopicSpec]) -> dict[str, str
 
 
 async def delete(cluster: Cluster, names: Sequence[str]) -> None:
-    """Delete topics; one that does not exist is fine."""
+    """Delete topics and wait until they are gone; one that does not exist is fine."""
     existing = sorted(await cluster.topics(names))
     if existing:
         request = DeleteTopicsRequest(existing, int(APPEAR_SECONDS * 1000))
@@ -197,3 +197,7 @@ async def delete(cluster: Cluster, names: Sequence[str]) -> None:
         for name, code in answer.topic_error_codes:
             if code:
                 raise for_code(code)(name)
+    # The controller has deleted them when it answers; brokers hear of it a moment later.
+    async with asyncio.timeout(APPEAR_SECONDS):
+        while await cluster.topics(existing):
+            await asyncio.sleep(RETRY_SECONDS)

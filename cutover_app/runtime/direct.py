@@ -143,12 +143,17 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     async def _read(self) -> None:
         """Fetch once and forward what came."""
-        wanted, tenure = self._open - self._held, self._tenure
+        wanted = self._open - self._held
         if not wanted:
             await asyncio.sleep(POLL_SECONDS / 5)
             return
         found = await fetch_chunks(self._consumer, wanted, POLL_SECONDS)
-        if time.monotonic() >= self._moved_next and self._tenure == tenure:
+        # Chunks are of the assignment held now, whatever it was when the fetch began: to drop them here would be to
+        # lose them. Between two, all that is taken is before the seek, and will be read again.
+        if not self._holds:
+            return
+        tenure = self._tenure
+        if time.monotonic() >= self._moved_next:
             # A position that was reset may find nothing to fetch.
             self._moved_next = time.monotonic() + MOVED_SECONDS
             found = moved_chunks(self._consumer._fetcher, wanted) | found
@@ -217,8 +222,11 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         positions = await self.forwarder.starts([TP(*place) for place in assigned])
         if self._tenure != tenure:
             return
+        await self.forwarder.assigned(positions)
+        if self._tenure != tenure:
+            return
+        # In one go: what a fetch that is under way takes must be either before the seek, or of what is held.
         for place in assigned:
             self._consumer.seek(place, positions[TP(*place)])
-        await self.forwarder.assigned(positions)
         self._following.begin(positions)
         self._open, self._holds = set(positions), True

@@ -51,7 +51,10 @@ TOPIC_BYTES_MAX = 4 * 1024 * 1024
 class ChunkThread(driver.AIOKafkaConsumerThread):
     """The thread that owns aiokafka's consumer, and the only place that knows positions."""
 
-    _moved_next = 0.0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._moved_next = 0.0
+        self._turn = asyncio.Lock()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -69,13 +72,19 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 - the signature of the base class
         max_records: int | None = None,
     ) -> dict[TP, list[Chunk]]:
-        if not self.consumer.flow_active:
-            return {}
-        found = await fetch_chunks(consumer, active_partitions, timeout or 0.0, max_records or CHUNK_RECORDS_MAX)
+        async with self._turn:
+            if not self.consumer.flow_active:
+                return {}
+            found = await fetch_chunks(consumer, active_partitions, timeout or 0.0, max_records or CHUNK_RECORDS_MAX)
         fetcher = consumer._fetcher
         if fetcher._subscriptions.reassignment_in_progress:
             return found
         return self._moved(fetcher, active_partitions) | found
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        """Seek, and not while a fetch of a former assignment is under way: nobody would miss what it takes."""
+        async with self._turn:
+            await super()._seek_wait(consumer, partitions)
 
     def _moved(self, fetcher: Any, wanted: set[TP]) -> dict[TP, list[Chunk]]:
         """Say once in a while where the sources are read: a position that was reset may find nothing to fetch."""
@@ -250,11 +259,11 @@ class ChunkConsumer(driver.Consumer):
 
     async def open_streams(self, positions: Mapping[TP, int], ours: Callable[[], bool]) -> None:
         """Start to fetch the streams, from these positions, if the partitions are still ours."""
-        if positions and ours():
-            await self.seek_wait(positions)
         changelogs = [tp for tp in self.assignment() if self._is_changelog_tp(tp)]
         if changelogs and ours():
             await self._thread.stop_fetching(changelogs)
+        if positions and ours():
+            await self.seek_wait(positions)
         if ours():
             self._following.begin(positions)
             self._streams_open = True
