@@ -199,5 +199,7 @@ async def delete(cluster: Cluster, names: Sequence[str]) -> None:
                 raise for_code(code)(name)
     # The controller has deleted them when it answers; brokers hear of it a moment later.
     async with asyncio.timeout(APPEAR_SECONDS):
-        while await cluster.topics(existing):
+        while True:
+            if not await cluster.topics(existing):
+                return
             await asyncio.sleep(RETRY_SECONDS)

@@ -27,7 +27,7 @@ class Forwarding:
         """All of them where it stands."""
         return dict.fromkeys(tps, self.position)
 
-    async def assigned(self, positions: Mapping[TP, int]) -> None:  # noqa: ARG002 - a forwarder's signature
+    async def assigned(self, positions: Mapping[TP, int]) -> None:
         """Have something happen meanwhile."""
         if self.while_assigning is not None:
             await self.while_assigning()
