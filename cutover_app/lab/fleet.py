@@ -58,6 +58,8 @@ class Worker:
     name: str
     log: Path
     process: subprocess.Popen[bytes]
+    may_end: bool = False
+    """Whether it is fine that it ends by itself."""
 
     def __repr__(self) -> str:
         """Return name, process and state."""
@@ -108,12 +110,17 @@ class Fleet:
     def start(self, workers: int = 1, *, env: Mapping[str, str] | None = None, web_port: int = 0) -> list[Worker]:
         """Start workers, the first with a web server if a port is given; they are not ready when this returns."""
         ports = [web_port, *[0] * (workers - 1)]
-        return [self._start(next(self._numbers), env or {}, port) for port in ports]
+        return [self._start(f"{self._name}-{next(self._numbers)}", env or {}, port) for port in ports]
 
-    def _start(self, number: int, env: Mapping[str, str], web_port: int) -> Worker:
-        name = f"{self._name}-{number}"
+    def start_again(self, worker: Worker, *, env: Mapping[str, str] | None = None) -> Worker:
+        """Start a worker that has ended once more, with its former state and log."""
+        if worker in self.workers:
+            self._gone(worker)
+        return self._start(worker.name, env or {}, 0)
+
+    def _start(self, name: str, env: Mapping[str, str], web_port: int) -> Worker:
         directory = self._cluster.directory / name
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         web = ["--web-port", str(web_port)] if web_port else ["--without-web"]
         log = directory / "worker.log"
         with log.open("ab") as output:
@@ -130,11 +137,20 @@ class Fleet:
         return worker
 
     def check(self) -> None:
-        """Raise `LabError` if a worker has ended by itself."""
+        """Raise `LabError` if a worker has ended by itself that should not."""
         for worker in self.workers:
             code = worker.process.poll()
-            if code is not None:
+            if code is not None and not worker.may_end:
                 raise LabError(f"{worker.name} ended with exit code {code}:\n{worker.log_tail()}")
+
+    def wait(self, worker: Worker, *, timeout: float) -> int:
+        """Wait until a worker has ended by itself; return its exit code, negative for a signal."""
+        try:
+            code = worker.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{worker.name} did not end within {timeout:g} s:\n{worker.log_tail()}") from None
+        self._gone(worker)
+        return code
 
     def kill(self, worker: Worker) -> None:
         """End a worker at once (SIGKILL), without a chance to leave the group."""

@@ -12,7 +12,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +44,24 @@ POLL_S: Final = 0.2
 Tell = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a step of a run may lay hands on."""
+
+    plan: "RunPlan"
+    cluster: Cluster
+    fleet: Fleet
+    route: Route
+    watch: Watch
+    folder: Path
+    """Files of the run, the contract among them."""
+    tell: Tell
+
+
+Step = tuple[float, Callable[[Stage], Awaitable[None]]]
+"""A part of the scenario, and what happens after it; from 1.0 on, after everything has been published."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """What is to be done. Pairs of settings are (legacy, rebuilt).
@@ -65,6 +83,8 @@ class RunPlan:
         timeout_s: How long the end may take, from when everything is published.
         mirrored: Whether the legacy side is published on a legacy cluster and comes through a mirror.
         kill_mirror_at: Part of the scenario after which that is killed, and started again; None leaves it alone.
+        env: Environment of the workers that the plan starts.
+        contract: Top-level settings of the contract that replace those that follow from the plan.
     """
 
     name: str
@@ -83,6 +103,8 @@ class RunPlan:
     timeout_s: float = QUIET_TIMEOUT_S
     mirrored: bool = False
     kill_mirror_at: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def topics(self) -> tuple[str, str]:
@@ -99,6 +121,7 @@ class RunPlan:
             "timing": dict(self.timing),
             "intake": {"partitions": self.intake},
             "verdicts": {"topic": f"{self.name}.verdicts"},
+            **self.contract,
         }
 
     def delivery(self, bootstrap: str, legacy_bootstrap: str | None = None) -> Delivery:
@@ -163,7 +186,13 @@ def write_mirrored_contract(file: Path, changes: Mapping[str, Any], mirror: Mirr
     return write_contract(file, through(settings, mirror), base)
 
 
-async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None, mirror: Mirror | None = None) -> Result:
+async def run(
+    plan: RunPlan,
+    cluster: Cluster,
+    tell: Tell = lambda _line: None,
+    mirror: Mirror | None = None,
+    steps: Sequence[Step] = (),
+) -> Result:
     """Carry out a plan and examine what came out; `mirror`, for plans that need one, leads to this cluster."""
     if plan.mirrored and mirror is None:
         raise LabError(f"{plan.name} needs a mirror")
@@ -174,18 +203,19 @@ async def run(plan: RunPlan, cluster: Cluster, tell: Tell = lambda _line: None, 
     await route.create(plan.partitions)
     fleet = Fleet(cluster, contract, name=f"{plan.name}-worker")
     watch = Watch(cluster.bootstrap, subject.contract)
+    stage = Stage(plan, cluster, fleet, route, watch, folder, tell)
     clock = _Phases()
     try:
         await watch.start()
         if plan.begin == "before":
-            fleet.start(plan.workers)
+            fleet.start(plan.workers, env=plan.env)
             await wait_working(watch, timeout=QUIET_TIMEOUT_S, check=fleet.check)
             clock.end("start")
-        await _publish(plan, cluster, route, fleet, folder, tell=tell)
+        await _publish(stage, steps)
         await route.arrived()
         clock.end("publishing")
         if plan.begin == "after":
-            fleet.start(plan.workers)
+            fleet.start(plan.workers, env=plan.env)
         await wait_quiet(watch, timeout=plan.timeout_s, check=fleet.check)
         clock.end("end")
         await asyncio.to_thread(fleet.close)
@@ -219,61 +249,65 @@ class _Phases:
         self.seconds[phase], self._since = now - self._since, now
 
 
-async def _publish(plan: RunPlan, cluster: Cluster, route: Route, fleet: Fleet, folder: Path, *, tell: Tell) -> None:
-    """Play the scenario in a process of its own, and do to the workers what the plan says."""
-    delivery = plan.delivery(cluster.bootstrap, route.bootstrap)
+async def _publish(stage: Stage, steps: Sequence[Step]) -> None:
+    """Play the scenario in a process of its own, and do meanwhile what the plan and the steps say."""
+    plan, fleet, folder = stage.plan, stage.fleet, stage.folder
+    delivery = plan.delivery(stage.cluster.bootstrap, stage.route.bootstrap)
     log = folder / "shop.log"
     with log.open("wb") as output:
-        shop = cluster.spawn(command(plan.scenario, delivery, folder / "ledger.jsonl"), log=output)
+        shop = stage.cluster.spawn(command(plan.scenario, delivery, folder / "ledger.jsonl"), log=output)
     began = time.monotonic()
     span = plan.scenario.count / (plan.rate or LIVE_RATE)
-    restart = _Restart(route.mirror)
-    due: list[tuple[float | None, Callable[[], None]]] = [
-        (plan.kill_at, lambda: _kill_first(fleet, tell)),
-        (plan.join_at, lambda: _join(fleet, tell)),
-        (plan.kill_mirror_at, lambda: restart.begin(tell)),
+    restart = _Restart()
+    planned: list[tuple[float | None, Callable[[Stage], Awaitable[None]]]] = [
+        (plan.kill_at, _kill_first),
+        (plan.join_at, _join),
+        (plan.kill_mirror_at, restart.begin),
+        *steps,
     ]
-    steps = sorted(((at * span, act) for at, act in due if at is not None), key=lambda step: step[0])
+    due = sorted(((at, act) for at, act in planned if at is not None), key=lambda step: step[0])
     while shop.poll() is None:
         await asyncio.sleep(POLL_S)
         fleet.check()
-        while steps and time.monotonic() - began >= steps[0][0]:
-            steps.pop(0)[1]()
+        while due and due[0][0] < 1 and time.monotonic() - began >= due[0][0] * span:
+            await due.pop(0)[1](stage)
     await restart.end()
     if shop.returncode:
         raise LabError(f"the scenario ended with {shop.returncode}:\n{log.read_text(errors='replace')}")
-    if steps:
-        raise LabError("the scenario was over before everything had happened that the plan says")
+    for at, act in due:
+        if at < 1:
+            raise LabError("the scenario was over before everything had happened that the plan says")
+        await act(stage)
 
 
 class _Restart:
     """Kills a mirror and starts it again, beside what else goes on."""
 
-    def __init__(self, mirror: Mirror | None) -> None:
-        self._mirror = mirror
+    def __init__(self) -> None:
         self._starting: asyncio.Task[None] | None = None
 
-    def begin(self, tell: Tell) -> None:
-        if self._mirror is None:
+    async def begin(self, stage: Stage) -> None:
+        mirror = stage.route.mirror
+        if mirror is None:
             raise LabError("there is no mirror to kill")
-        tell("SIGKILL for MirrorMaker 2; it starts again")
-        self._mirror.kill()
-        self._starting = asyncio.create_task(asyncio.to_thread(self._mirror.start))
+        stage.tell("SIGKILL for MirrorMaker 2; it starts again")
+        mirror.kill()
+        self._starting = asyncio.create_task(asyncio.to_thread(mirror.start))
 
     async def end(self) -> None:
         if self._starting is not None:
             await self._starting
 
 
-def _kill_first(fleet: Fleet, tell: Tell) -> None:
-    worker = fleet.running[0]
-    tell(f"SIGKILL for {worker.name}")
-    fleet.kill(worker)
+async def _kill_first(stage: Stage) -> None:
+    worker = stage.fleet.running[0]
+    stage.tell(f"SIGKILL for {worker.name}")
+    stage.fleet.kill(worker)
 
 
-def _join(fleet: Fleet, tell: Tell) -> None:
-    (worker,) = fleet.start()
-    tell(f"{worker.name} joins")
+async def _join(stage: Stage) -> None:
+    (worker,) = stage.fleet.start()
+    stage.tell(f"{worker.name} joins")
 
 
 def plans(pairs: int, *, seed: int = 1, prefix: str = "") -> list[RunPlan]:

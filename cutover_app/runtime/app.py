@@ -19,6 +19,7 @@ from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
 from cutover_app.runtime.credentials import credentials
+from cutover_app.runtime.failpoints import ENVIRONMENT, arm, failpoint
 from cutover_app.runtime.fatal import FatalError, die, die_after, leave
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
@@ -169,6 +170,7 @@ class CutoverApp(faust.App):
         """Before recovery."""
         try:
             await self.partitions.take(assigned)
+            failpoint("partitions.taken")
             self._tenure = generation_id
             self.standing.enter(WorkerState.RECOVERING)
         except Exception as error:
@@ -189,6 +191,7 @@ class CutoverApp(faust.App):
                 starts |= await stage.starts([tp for tp in assigned if tp.topic == topic])
             if ours():
                 positions = await self.partitions.open(assigned, starts, ours)
+                failpoint("partitions.opened")
                 await consumer.open_streams(positions, ours)
             if ours():
                 self.standing.enter(WorkerState.WORKING if assigned else WorkerState.SPARE)
@@ -204,8 +207,10 @@ class CutoverApp(faust.App):
         last_resort = die_after(REVOKE_SECONDS, "leaving the partitions")
         consumer = self.chunk_consumer
         try:
+            failpoint("partitions.leaving")
             await consumer.drain()
             await self.partitions.leave()
+            failpoint("partitions.left")
             await consumer.commit_all()
             await self.partitions.release()
             consumer.forget()
@@ -219,6 +224,7 @@ class CutoverApp(faust.App):
     async def start(self) -> None:
         """Faust's worker would log a failed start, and stay."""
         try:
+            arm(os.environ.get(ENVIRONMENT, ""))
             if self.prepare is not None:
                 self.topic_ids.update(await self.prepare() or {})
             if self.in_worker:

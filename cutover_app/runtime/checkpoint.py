@@ -27,6 +27,7 @@ from aiokafka.errors import (
 
 from cutover_app.kafka.settings import COMPRESSION, Broker
 from cutover_app.kafka.topics import checkpoints_of
+from cutover_app.runtime.failpoints import failpoint, failpoint_waiting
 from cutover_app.runtime.fatal import FatalError
 from cutover_app.runtime.table import BatchTable, Rows
 from cutover_app.runtime.worker import Durations
@@ -91,6 +92,7 @@ class Checkpointer:
         if not outputs:
             return
         began = time.monotonic()
+        await failpoint_waiting("checkpoint.begun", partition)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 ends, size = await _transaction(producer, partition, outputs)
@@ -98,10 +100,12 @@ class Checkpointer:
             raise FatalError(f"intake partition {partition} was taken over by another worker (fenced)") from error
         except (KafkaError, TimeoutError) as error:
             raise FatalError(f"the checkpoint of partition {partition} has an unknown result: {error!r}") from error
+        await failpoint_waiting("checkpoint.committed", partition)
         for name, part in rows.items():
             if part:
                 table = self._tables[name]
                 table.write_batch(partition, part, ends[table.changelog_name])
+                failpoint("checkpoint.written", partition)
         self.durations.add(time.monotonic() - began)
         self.written.update(rows=sum(map(len, rows.values())), verdicts=len(verdicts), bytes=size)
 
@@ -117,6 +121,7 @@ async def _transaction(producer: Any, partition: int, outputs: Mapping[str, Rows
     ends = {}
     for topic, count, future in sent:
         ends[topic] = (await future).offset + count - 1
+    await failpoint_waiting("checkpoint.sent", partition)
     await producer.commit_transaction()
     return ends, size
 

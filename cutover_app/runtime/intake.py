@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from cutover_app.kafka.settings import COMPRESSION, Broker
+from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import FatalError, die
 
 BATCH_BYTES = 512 * 1024
@@ -109,6 +110,7 @@ class IntakeSender:
             self._flights[source].append(flight)
             self._flying += size
             self._spawn(self._land(source, flight, futures))
+        failpoint("intake.sent", source.partition)
         while self._flying > FLIGHT_BYTES_MAX:
             self._landed.clear()
             await self._landed.wait()
@@ -137,6 +139,7 @@ class IntakeSender:
 
     async def _land(self, source: TP, flight: _Flight, futures: list[Any]) -> None:
         await self._acknowledged(futures)
+        failpoint("intake.landed", source.partition)
         flight.done = True
         self._flying -= flight.size
         self._landed.set()

@@ -17,6 +17,7 @@ from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.verdicts import Verdict, encode_verdict
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
+from cutover_app.runtime.failpoints import failpoint, failpoint_waiting
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.table import BatchTable
 
@@ -122,12 +123,14 @@ class Judging:
         seat = self._seats[chunk.tp.partition]
         await _settled(seat)
         judge = seat.judge
+        failpoint("judge.take", judge.partition)
         before = judge.entries
         for record in chunk.records:
             judge.apply(record.offset, record.timestamp, decode_frame(record.value))
         judge.settle()
         seat.entries += judge.entries - before
         seat.verdicts += judge.take_verdicts()
+        failpoint("judge.taken", judge.partition)
         if seat.is_due():
             seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
@@ -145,6 +148,7 @@ class Judging:
         decided, seat.verdicts = seat.verdicts, []
         verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in decided]
         await self._checkpointer.commit(judge.partition, rows, verdicts)
+        await failpoint_waiting("checkpoint.done", judge.partition)
         judge.committed()
         self.outcomes.update(verdict.outcome for verdict in decided)
         self.findings.update(finding.kind for verdict in decided for finding in verdict.findings)

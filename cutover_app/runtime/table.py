@@ -17,6 +17,7 @@ from faust.stores.base import Store
 from faust.types import TP, EventT
 
 from cutover_app.runtime.chunks import Chunk, ChunkSchema
+from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.store import PartitionStore, open_store
 
@@ -152,6 +153,7 @@ class BatchTable(Table[Any, Any]):
             return
         latest = {record.key or b"": record.value for record in chunk.records}
         self.write_batch(tp.partition, list(latest.items()), chunk.end - 1)
+        failpoint("recovery.applied", tp.partition)
 
     # -- what a batch table is not
 

@@ -38,6 +38,7 @@ from cutover_app.runtime.consuming import (
     partition_counts,
     rejoin,
 )
+from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.following import Following
 
@@ -115,6 +116,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> bool:
         consumer = self._ensure_consumer()
+        failpoint("offsets.commit")
         try:
             await commit(consumer, commits)
         except (CommitFailedError, TimeoutError) as error:
@@ -123,6 +125,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         except Exception as error:
             await self.crash(error)
             return False
+        failpoint("offsets.committed")
         return True
 
     async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
