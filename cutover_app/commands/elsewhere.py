@@ -13,7 +13,7 @@ from cutover_app.kafka.clusters import ASK_SECONDS, direct_broker, is_direct, le
 from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
 from cutover_app.kafka.headers import header_damage
 from cutover_app.kafka.mirror import legacy_topic, line_of, mirror_offsets
-from cutover_app.kafka.topics import absent_from, look_at_legacy
+from cutover_app.kafka.topics import look_at_legacy, unfit_legacy
 
 FAILURES: Final = (KafkaError, KafkaUnavailable, TimeoutError, OSError)
 
@@ -43,7 +43,7 @@ async def look_elsewhere(contract: Contract) -> Elsewhere:
             state = await look_at_legacy(contract, broker)
         except FAILURES as error:
             return Elsewhere(problems=[f"the legacy cluster cannot be asked: {error}"])
-        return Elsewhere(legacy=state, problems=[] if state else [absent_from(broker, legacy.topic)])
+        return Elsewhere(legacy=state, problems=unfit_legacy(contract, broker, state))
     assert isinstance(legacy.mirror, Mirror)
     return Elsewhere(warnings=[*await _about_proof(contract), *await _about_headers(contract)])
 

@@ -188,11 +188,6 @@ def _about_source(contract: Contract, state: TopicState) -> list[str]:
             f"topic {name} keeps records for {kept}, less than timing.remember ({remember}): what is remembered cannot "
             "be replayed"
         )
-    if "compact" in configs.get("cleanup.policy", ""):
-        lines.append(
-            f"topic {name} is compacted: a record may vanish behind a newer one of its key before it is read, and its "
-            "partner would be called missing or unknown"
-        )
     if configs.get("retention.bytes", "-1").isdigit() and retention is not None:
         lines.append(f"topic {name} is also limited by size (retention.bytes): how long it keeps records is not known")
     return lines

@@ -99,6 +99,7 @@ class Legacy(Model):
     security: SecurityOrNone = None
     mirror: MirrorOrTrusted | None = None
     when: Condition | None = None
+    compacted: bool = False
 
     @model_validator(mode="after")
     def _one_way(self) -> "Legacy":
@@ -112,6 +113,7 @@ class Rebuilt(Model):
 
     topic: Topic
     format: Literal["json", "avro"] = "json"
+    compacted: bool = False
 
 
 def plain_paths(texts: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ itself would otherwise make them with one partition and the wrong policy.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,13 +27,15 @@ _AT_LEAST = frozenset({"max.message.bytes", "min.insync.replicas", "delete.reten
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as the job needs it. One that is not ours must exist, and only its count may matter."""
+    """A topic as the job needs it. One that is not ours must exist; its settings matter as far as they can be seen."""
 
     name: str
     partitions: int | None = None
     replication: int = 1
     configs: Mapping[str, str] = field(default_factory=dict)
     ours: bool = True
+    hint: str = ""
+    """What to do about a setting that is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,11 @@ def _differences(spec: TopicSpec, state: TopicState) -> list[str]:
     if spec.ours and topic.replication < spec.replication:
         problems.append(f"topic {spec.name} has replication {topic.replication}, expected {spec.replication}")
     for name, wanted in spec.configs.items():
+        if name not in state.configs and not spec.ours:
+            continue
         actual = state.configs.get(name, "")
         if not _fits(name, wanted, actual):
-            problems.append(f"topic {spec.name} has {name}={actual}, expected {wanted}")
+            problems.append(f"topic {spec.name} has {name}={actual}, expected {wanted}{spec.hint}")
     return problems
 
 
@@ -114,11 +119,15 @@ def _fits(name: str, wanted: str, actual: str) -> bool:
 async def look(cluster: Cluster, specs: Sequence[TopicSpec], *, settings: bool = True) -> dict[str, TopicState]:
     """What is there of these topics; without `settings`, only the settings that a spec is about are asked for.
 
-    A worker may read the sources, and need not be allowed to read their settings.
+    A worker may read the sources, and need not be allowed to read their settings: it goes on without them.
     """
     topics = await cluster.topics(spec.name for spec in specs)
-    asked = {spec.name for spec in specs if spec.name in topics and (settings or spec.configs)}
-    configs = await _configs(cluster, sorted(asked))
+    asked = [spec for spec in specs if spec.name in topics and (settings or spec.configs)]
+    may_be_hidden = {spec.name for spec in asked if not spec.ours and not settings}
+    configs = await _configs(cluster, sorted({spec.name for spec in asked} - may_be_hidden))
+    for name in may_be_hidden:
+        with contextlib.suppress(TopicAuthorizationFailedError):
+            configs |= await _configs(cluster, [name])
     return {name: TopicState(topic, configs.get(name, {})) for name, topic in topics.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from cutover_app.contract.models import Contract
 from cutover_app.core.rows import TABLES
-from cutover_app.kafka.admin import TopicSpec, TopicState, compacted_topic, intake_topic, look, prepare
+from cutover_app.kafka.admin import TopicSpec, TopicState, compacted_topic, intake_topic, look, plan, prepare
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.clusters import direct_broker, is_direct
 from cutover_app.kafka.errors import TopicsUnfit
@@ -44,19 +44,37 @@ def checkpoints_of(app_id: str) -> str:
 
 def source_specs(contract: Contract) -> list[TopicSpec]:
     """Return the topics that must exist on the work cluster: they are the producers', and never created here."""
-    legacy = [] if is_direct(contract) else [contract.legacy.topic]
-    return [TopicSpec(topic, ours=False) for topic in (*legacy, contract.rebuilt.topic)]
+    legacy = [] if is_direct(contract) else [legacy_spec(contract)]
+    return [*legacy, _source_spec("rebuilt", contract.rebuilt.topic, compacted=contract.rebuilt.compacted)]
 
 
-async def look_at_legacy(contract: Contract, broker: Broker) -> TopicState | None:
+def legacy_spec(contract: Contract) -> TopicSpec:
+    """Return the legacy topic as it must be, wherever it is read."""
+    return _source_spec("legacy", contract.legacy.topic, compacted=contract.legacy.compacted)
+
+
+def _source_spec(side: str, topic: str, *, compacted: bool) -> TopicSpec:
+    if compacted:
+        return TopicSpec(topic, ours=False)
+    hint = (
+        ": a compacted topic may drop records before they are read, and their partners would be called missing or "
+        f"unknown; set {side}.compacted: true if it cannot (min.compaction.lag.ms)"
+    )
+    return TopicSpec(topic, ours=False, configs={"cleanup.policy": "delete"}, hint=hint)
+
+
+async def look_at_legacy(contract: Contract, broker: Broker, *, settings: bool = True) -> TopicState | None:
     """Return the legacy topic as it is on its own cluster, where it is read there; None if it does not exist."""
     async with Cluster(broker) as cluster:
-        return (await look(cluster, [TopicSpec(contract.legacy.topic, ours=False)])).get(contract.legacy.topic)
+        found = await look(cluster, [legacy_spec(contract)], settings=settings)
+        return found.get(contract.legacy.topic)
 
 
-def absent_from(broker: Broker, topic: str) -> str:
-    """Say that a topic is not there."""
-    return f"topic {topic} does not exist on the legacy cluster ({', '.join(broker.servers)})"
+def unfit_legacy(contract: Contract, broker: Broker, state: TopicState | None) -> list[str]:
+    """Say what stands in the way about a legacy topic that is read on its own cluster."""
+    if state is None:
+        return [f"topic {contract.legacy.topic} does not exist on the legacy cluster ({', '.join(broker.servers)})"]
+    return list(plan([legacy_spec(contract)], {contract.legacy.topic: state}).problems)
 
 
 def changelog_specs(contract: Contract) -> list[TopicSpec]:
@@ -104,7 +122,9 @@ async def verify_topics(contract: Contract, broker: Broker) -> dict[str, str]:
     Raises `TopicsUnfit` where anything is not as it must be.
     """
     legacy = direct_broker(contract)
-    if legacy is not None and await look_at_legacy(contract, legacy) is None:
-        raise TopicsUnfit([absent_from(legacy, contract.legacy.topic)])
+    if legacy is not None:
+        problems = unfit_legacy(contract, legacy, await look_at_legacy(contract, legacy, settings=False))
+        if problems:
+            raise TopicsUnfit(problems)
     async with Cluster(broker) as cluster:
         return await prepare(cluster, [*source_specs(contract), *internal_specs(contract)])

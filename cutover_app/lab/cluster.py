@@ -262,9 +262,12 @@ class Cluster(Program):
         """Return what else the storage is formatted with."""
         return []
 
+    def _identity(self) -> str:
+        """Return the cluster's id."""
+        return secrets.token_hex(11)
+
     def _format(self) -> None:
-        identity = secrets.token_hex(11)
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", identity]
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", self._identity()]
         tool += ["--config", str(self.directory / "server.properties"), *self._format_options()]
         # Formatting is short: an optimising compiler would only be in the way.
         command = [*self._command[:1], *QUICK_JVM, *self._command[1:], *tool]

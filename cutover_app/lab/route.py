@@ -52,8 +52,9 @@ class Route:
     async def create(self, partitions: tuple[int, int]) -> None:
         """Create the topics of a run: those of the producers as planned, its own as a worker would."""
         contract = self.subject.contract
-        await create_topics(self.bootstrap, {self.topic: partitions[0]})
-        await create_topics(self.subject.bootstrap, {contract.rebuilt.topic: partitions[1]})
+        replicas = contract.internal.replication
+        await create_topics(self.bootstrap, {self.topic: partitions[0]}, replicas=replicas)
+        await create_topics(self.subject.bootstrap, {contract.rebuilt.topic: partitions[1]}, replicas=replicas)
         if self.mirror is not None:
             await self.mirror.has_copied(self.topic)
         await verify_topics(contract, Broker.parse(self.subject.bootstrap))

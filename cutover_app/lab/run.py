@@ -59,7 +59,10 @@ class Stage:
 
 
 Step = tuple[float, Callable[[Stage], Awaitable[None]]]
-"""A part of the scenario, and what happens after it; from 1.0 on, after everything has been published."""
+"""A part of the scenario, and what happens after it; from `PUBLISHED` after all of it, from `JUDGED` at the end."""
+
+PUBLISHED: Final = 1.0
+JUDGED: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,7 @@ class RunPlan:
         mirrored: Whether the legacy side is published on a legacy cluster and comes through a mirror.
         kill_mirror_at: Part of the scenario after which that is killed, and started again; None leaves it alone.
         env: Environment of the workers that the plan starts.
+        under: Command that runs the workers' commands.
         contract: Top-level settings of the contract that replace those that follow from the plan.
     """
 
@@ -104,6 +108,7 @@ class RunPlan:
     mirrored: bool = False
     kill_mirror_at: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    under: Sequence[str] = ()
     contract: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -201,7 +206,7 @@ async def run(
     contract, route = _prepare(plan, cluster, folder, mirror if plan.mirrored else None)
     subject = route.subject
     await route.create(plan.partitions)
-    fleet = Fleet(cluster, contract, name=f"{plan.name}-worker")
+    fleet = Fleet(cluster, contract, name=f"{plan.name}-worker", under=plan.under)
     watch = Watch(cluster.bootstrap, subject.contract)
     stage = Stage(plan, cluster, fleet, route, watch, folder, tell)
     clock = _Phases()
@@ -218,6 +223,9 @@ async def run(
             fleet.start(plan.workers, env=plan.env)
         await wait_quiet(watch, timeout=plan.timeout_s, check=fleet.check)
         clock.end("end")
+        for at, act in steps:
+            if at >= JUDGED:
+                await act(stage)
         await asyncio.to_thread(fleet.close)
     finally:
         await watch.stop()
@@ -269,15 +277,16 @@ async def _publish(stage: Stage, steps: Sequence[Step]) -> None:
     while shop.poll() is None:
         await asyncio.sleep(POLL_S)
         fleet.check()
-        while due and due[0][0] < 1 and time.monotonic() - began >= due[0][0] * span:
+        while due and due[0][0] < PUBLISHED and time.monotonic() - began >= due[0][0] * span:
             await due.pop(0)[1](stage)
     await restart.end()
     if shop.returncode:
         raise LabError(f"the scenario ended with {shop.returncode}:\n{log.read_text(errors='replace')}")
     for at, act in due:
-        if at < 1:
+        if at < PUBLISHED:
             raise LabError("the scenario was over before everything had happened that the plan says")
-        await act(stage)
+        if at < JUDGED:
+            await act(stage)
 
 
 class _Restart:

@@ -18,16 +18,18 @@ POLL_S = 0.05
 
 
 async def create_topics(
-    bootstrap: str, partitions: Mapping[str, int], *, configs: Mapping[str, str] | None = None
+    bootstrap: str, partitions: Mapping[str, int], *, configs: Mapping[str, str] | None = None, replicas: int = 1
 ) -> None:
-    """Create topics with one replica each; `configs` (such as cleanup.policy) apply to all.
+    """Create topics; `configs` (such as cleanup.policy) apply to all.
 
     They can be used when this returns.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        wanted = [NewTopic(name, count, 1, topic_configs=dict(configs or {})) for name, count in partitions.items()]
+        wanted = [
+            NewTopic(name, count, replicas, topic_configs=dict(configs or {})) for name, count in partitions.items()
+        ]
         answer = await admin.create_topics(wanted, timeout_ms=TIMEOUT_MS)
         for name, code, message in answer.topic_errors:
             if code:

@@ -5,12 +5,10 @@ that only one side has is missing or unknown, unless a lost range lies near it.
 """
 
 import asyncio
-import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,100 +23,14 @@ from cutover_app.kafka.groups import members_of
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of
 from cutover_app.lab.cluster import Cluster
-from cutover_app.lab.evidence import Watch, wait_quiet, wait_working
-from cutover_app.lab.fleet import Fleet, Worker
-from cutover_app.lab.run import create_all
 from cutover_app.lab.topics import add_partitions, create_anew, create_topics, delete_records
-from cutover_app.lab.verify import Findings, Subject, verify
-from tests.integration.helpers import QUIET_S, SHORT, Sent, send, write
+from cutover_app.lab.verify import Findings
+from tests.integration.helpers import QUIET_S
+from tests.integration.life import Life, at, living
 
-MINUTE = 60_000
-BEGAN = (int(time.time() * 1000) - 6 * 60 * MINUTE) // 1000 * 1000
-LATER = 1_000
-"""Milliseconds by which the rebuilt producer is behind."""
 FOUND_WITHIN_S = 30.0
 MISSING_TOPIC = "Ignoring missing topic"
 """What Faust says when it hands partitions out without those of a topic."""
-
-
-def at(number: int, side: int = LEGACY) -> int:
-    """When a message was published."""
-    return BEGAN + number * MINUTE + (LATER if side == REBUILT else 0)
-
-
-class Life:
-    """One run, its topics, and what has happened to them."""
-
-    def __init__(self, kafka: Cluster, folder: Path, name: str, **settings: Any) -> None:
-        contract = {
-            "contract": "edges",
-            "run": name,
-            "broker": "kafka://localhost:9092",
-            "legacy": {"topic": f"{name}.legacy"},
-            "rebuilt": {"topic": f"{name}.rebuilt"},
-            "match": {"key": ["id"]},
-            "timing": SHORT,
-            "rebuild": {"id": "no"},
-            "intake": {"partitions": 3},
-            "verdicts": {"topic": f"{name}.verdicts"},
-            **settings,
-        }
-        file = write(folder, contract)
-        self.subject = Subject.load(kafka.bootstrap, file)
-        self.bootstrap = kafka.bootstrap
-        self.fleet = Fleet(kafka, file, name=f"{name}-worker")
-        self.watch = Watch(kafka.bootstrap, self.subject.contract)
-
-    @property
-    def topics(self) -> tuple[str, str]:
-        """Both source topics."""
-        return self.subject.contract.legacy.topic, self.subject.contract.rebuilt.topic
-
-    async def publish(self, side: int, numbers: Iterable[int], *, partition: int = 0) -> None:
-        """Publish messages."""
-        field = "no" if side == LEGACY else "id"
-        wanted = [Sent(json.dumps({field: n}).encode(), partition=partition, timestamp=at(n, side)) for n in numbers]
-        await send(self.bootstrap, self.topics[side], wanted)
-
-    async def both(self, numbers: Collection[int], *, without: Collection[int] = (), partition: int = 0) -> None:
-        """Publish messages on both sides; `without` are forgotten by the rebuilt producer."""
-        await self.publish(LEGACY, numbers)
-        await self.publish(REBUILT, [each for each in numbers if each not in without], partition=partition)
-
-    async def quiet(self) -> None:
-        """Wait until everything is judged."""
-        await wait_quiet(self.watch, timeout=QUIET_S, check=self.fleet.check)
-
-    async def start(self) -> Worker:
-        """Start a worker."""
-        (worker,) = self.fleet.start()
-        await wait_working(self.watch, timeout=QUIET_S, check=self.fleet.check)
-        return worker
-
-    async def stop(self, worker: Worker) -> None:
-        """Stop a worker."""
-        await asyncio.to_thread(self.fleet.terminate, worker)
-
-    async def examine(self) -> Findings:
-        """Stop everything and hold what was said against the oracle, the books and the replay."""
-        await asyncio.to_thread(self.fleet.close)
-        await self.watch.look()
-        return await verify(self.subject, self.watch.totals, None)
-
-
-@asynccontextmanager
-async def living(
-    kafka: Cluster, folder: Path, name: str, partitions: tuple[int, int], **settings: Any
-) -> AsyncIterator[Life]:
-    """A run whose topics exist."""
-    life = Life(kafka, folder, name, **settings)
-    await create_all(life.subject, partitions)
-    await life.watch.start()
-    try:
-        yield life
-    finally:
-        await life.watch.stop()
-        await asyncio.to_thread(life.fleet.close)
 
 
 def told(found: Findings, side: int) -> set[tuple[Any, ...]]:

@@ -1,0 +1,118 @@
+"""Where a row is played: a cluster of its own kind, plans with a seed, and the steps that rows share."""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from cutover_app.lab.cluster import QUICK_JVM, Cluster
+from cutover_app.lab.fleet import Worker
+from cutover_app.lab.mirror import Mirror
+from cutover_app.lab.run import RunPlan, Stage, Step, run
+from cutover_app.lab.scenario import Scenario
+from cutover_app.lab.verify import Findings
+from tests.faults.row import Seen
+
+RATE: Final = 500.0
+"""Legacy messages per second; what matters is what happens meanwhile."""
+FAULTS: Final = dict.fromkeys(
+    ("missing", "missing_field", "wrong_value", "unmapped_value", "duplicate", "unknown"), 0.002
+)
+"""Planted per message and kind."""
+TIMING: Final = {"grace": "4s", "remember": "1h", "barrier": "500ms"}
+FENCED: Final = re.compile("fenced|was taken over")
+
+
+class Played(NamedTuple):
+    """What came out of a plan."""
+
+    found: Findings
+    redelivered: int
+    log: str
+    """Of all workers."""
+
+
+class Ground:
+    """One row's ground: what it is played on, and the seed of everything that is drawn."""
+
+    def __init__(self, stack: ExitStack, folder: Path, seed: int, number: int) -> None:
+        self.seed = seed
+        self.number = number
+        self.folder = folder
+        self.random = random.Random(f"{seed}-{number}")
+        self.stack = stack
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """One broker."""
+        return self.stack.enter_context(Cluster(f"row{self.number}", jvm=QUICK_JVM))
+
+    def plan(self, seconds: float, *, rates: Mapping[str, float] = FAULTS, **more: Any) -> RunPlan:
+        """Return a live run of about so many seconds; `rate=None` has as many messages, and is as fast as can be."""
+        scenario = Scenario(
+            count=int(seconds * RATE),
+            seed=self.seed * 1000 + self.number,
+            rates=dict(rates),
+            start_ms=int(time.time() * 1000),
+            pace=RATE,
+        )
+        fields = {"rate": RATE, "workers": 2, "timing": TIMING, "timeout_s": 180.0} | more
+        return RunPlan(name=f"row{self.number}", scenario=scenario, **fields)
+
+    async def play(
+        self, seen: Seen, plan: RunPlan, *steps: Step, mirror: Mirror | None = None, taken_back: bool = False
+    ) -> Played:
+        """Carry out a plan; what is wrong with what came out is wrong with the row.
+
+        A verdict that had to be taken back is wrong too, unless a row is about such: it was false when it was said.
+        """
+        plan = replace(plan, scenario=replace(plan.scenario, start_ms=int(time.time() * 1000)))
+        found = (await run(plan, self.cluster, mirror=mirror, steps=steps)).findings
+        redelivered = sum(found.totals.redelivered)
+        seen.note(f"{found.entries[0]} + {found.entries[1]} messages, {redelivered} redelivered, equal to the oracle")
+        seen.wrong += found.wrong
+        resolved = found.outcomes.get("resolved", 0)
+        seen.expect(taken_back or not resolved, f"{resolved} verdicts taken back")
+        logs = sorted(self.cluster.directory.glob(f"{plan.name}-worker-*/worker.log"))
+        return Played(found, redelivered, "\n".join(log.read_text(errors="replace") for log in logs))
+
+
+async def gone(stage: Stage, worker: Worker, *, within: float = 60.0) -> int:
+    """Wait until a worker has ended by itself."""
+    return await asyncio.to_thread(stage.fleet.wait, worker, timeout=within)
+
+
+async def ended(stage: Stage, worker: Worker) -> float:
+    """End a worker in good order."""
+    return await asyncio.to_thread(stage.fleet.terminate, worker)
+
+
+def logged(workers: Sequence[Worker] | Worker) -> str:
+    """Return what workers have logged."""
+    each = [workers] if isinstance(workers, Worker) else workers
+    return "\n".join(worker.log.read_text(errors="replace") for worker in each)
+
+
+def last_words(worker: Worker) -> str:
+    """Return the line with which a worker ended, without what stands before every such line."""
+    lines = [line for line in logged(worker).splitlines() if line.startswith("cutover: fatal: ")]
+    return lines[-1].removeprefix("cutover: fatal: ") if lines else "(no last line)"
+
+
+async def set_config(cluster: Cluster, topic: str, configs: Mapping[str, str]) -> None:
+    """Give a topic these settings, and all others their defaults."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(configs))])
+    finally:
+        await admin.close()

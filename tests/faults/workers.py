@@ -1,0 +1,124 @@
+"""What happens to workers: they are killed, halted, blocked, restarted, and come and go."""
+
+import asyncio
+import os
+import signal
+import time
+
+from cutover_app.lab.run import Stage, Step
+from cutover_app.runtime.failpoints import ENVIRONMENT, PLACES
+from cutover_app.runtime.fatal import EXIT_FATAL
+from tests.faults.ground import FENCED, Ground, ended, gone, last_words, logged
+from tests.faults.row import Seen, row
+
+KILLS = 3
+HALTED_SECONDS = 16.0
+"""Longer than a session lasts (10 s)."""
+BLOCKED_SECONDS = 6.0
+"""Shorter."""
+STORM_SECONDS = 120.0
+STORM_EVERY = 3.0
+TIMES = {"judge.take": 20, "judge.taken": 20, "intake.sent": 8, "intake.landed": 8, "offsets.commit": 2}
+"""At which time a worker is killed at a place, where it is not the first."""
+
+
+@row(1, "SIGKILL of a worker at random moments, another starts", "equal to the oracle", daily=True)
+async def killed(ground: Ground, seen: Seen) -> None:
+    """Kill whichever of two workers, three times, and start another each time."""
+
+    async def kill(stage: Stage) -> None:
+        stage.fleet.kill(ground.random.choice(stage.fleet.running))
+        await asyncio.sleep(ground.random.uniform(0, 4))
+        stage.fleet.start()
+
+    steps: list[Step] = [(0.1 + 0.3 * n + ground.random.uniform(0, 0.15), kill) for n in range(KILLS)]
+    played = await ground.play(seen, ground.plan(45), *steps)
+    seen.expect(played.redelivered > 0, "something was redelivered")
+
+
+@row(2, f"SIGKILL at each of {len(PLACES)} places of a worker's work", "equal to the oracle, every place reached")
+async def killed_at_each_place(ground: Ground, seen: Seen) -> None:
+    """Beside a steady worker, one after the other is killed where it is told to be."""
+    places = list(PLACES)
+    ground.random.shuffle(places)
+    reached = []
+
+    async def chain(stage: Stage) -> None:
+        for place in places:
+            (worker,) = stage.fleet.start(env={ENVIRONMENT: f"{place}=kill@{TIMES.get(place, 1)}"})
+            worker.may_end = True
+            if place in ("partitions.leaving", "partitions.left"):
+                await asyncio.sleep(8)
+                worker.process.terminate()
+            code = await gone(stage, worker, within=90)
+            if code == -signal.SIGKILL and f"cutover: failpoint {place}: kill" in logged(worker):
+                reached.append(place)
+
+    await ground.play(seen, ground.plan(len(places) * 14, workers=1), (0.02, chain))
+    seen.expect(set(reached) == set(places), f"{len(reached)} of {len(places)} places were reached")
+
+
+@row(3, f"SIGSTOP for {HALTED_SECONDS:g} s, longer than the session, then SIGCONT", "it says that it was fenced, ends")
+async def halted(ground: Ground, seen: Seen) -> None:
+    """A worker that has been given up comes back and must not speak for its former partitions."""
+
+    async def halt(stage: Stage) -> None:
+        worker = stage.fleet.running[0]
+        worker.may_end = True
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        await asyncio.sleep(HALTED_SECONDS)
+        os.kill(worker.process.pid, signal.SIGCONT)
+        code = await gone(stage, worker, within=30)
+        seen.expect(code == EXIT_FATAL, f"exit code {code}")
+        seen.expect(bool(FENCED.search(last_words(worker))), last_words(worker))
+
+    await ground.play(seen, ground.plan(40), (0.25, halt))
+
+
+@row(4, f"the event loop of a worker stands still for {BLOCKED_SECONDS:g} s", "a delay, and nothing else", daily=True)
+async def blocked(ground: Ground, seen: Seen) -> None:
+    """Shorter than the session: nobody takes over."""
+    trap = f"judge.take=block:{BLOCKED_SECONDS}@40"
+    played = await ground.play(seen, ground.plan(25, env={ENVIRONMENT: trap}))
+    seen.expect("failpoint judge.take: block" in played.log, "it stood still")
+    seen.expect(played.redelivered == 0, "nothing was redelivered")
+
+
+@row(5, "rolling restart: SIGTERM for each worker in turn, under load", "each ends with 0, nothing redelivered")
+async def restarted_in_turn(ground: Ground, seen: Seen) -> None:
+    """Three workers, each replaced by a new one with its state."""
+    took = []
+
+    async def roll(stage: Stage) -> None:
+        for worker in list(stage.fleet.running):
+            took.append(await ended(stage, worker))
+            stage.fleet.start_again(worker)
+            await asyncio.sleep(6)
+
+    played = await ground.play(seen, ground.plan(45, workers=3), (0.2, roll))
+    seen.expect(played.redelivered == 0, "nothing was redelivered")
+    seen.note(f"gone within {max(took):.1f} s")
+
+
+@row(6, f"a worker joins or leaves every {STORM_EVERY:g} s for {STORM_SECONDS:g} s", "progress, equal to the oracle")
+async def storm(ground: Ground, seen: Seen) -> None:
+    """One to four workers, coming and going in good order or not; judged work grows all the same."""
+    progress = []
+
+    async def blow(stage: Stage) -> None:
+        until = time.monotonic() + STORM_SECONDS
+        while time.monotonic() < until:
+            running = stage.fleet.running
+            if len(running) == 1 or (len(running) < 4 and ground.random.random() < 0.5):
+                stage.fleet.start()
+            elif ground.random.random() < 0.3:
+                stage.fleet.kill(ground.random.choice(running))
+            else:
+                await ended(stage, ground.random.choice(running))
+            await asyncio.sleep(STORM_EVERY)
+            await stage.watch.look()
+            progress.append(sum(stage.watch.totals.accepted))
+
+    await ground.play(seen, ground.plan(STORM_SECONDS + 15), (0.05, blow))
+    moved = len(set(progress)) - 1
+    seen.expect(moved >= 3, f"{len(progress)} comings and goings, progress between {moved} of them")
