@@ -1,10 +1,12 @@
 """Why something waits: the one reason, in words that `status`, the log and `/ready` share.
 
 Pure: whoever asks has looked at the fleet and says what it saw. The reasons, by numbered rules; the first that holds is
-the reason, those after it are true too. First what stops everything, then what holds a side, then what only takes time.
+the reason, those after it are true too. A number is a name and never changes. First what stops everything, then what
+holds a side, then what only takes time.
 
     W1   no worker is in the consumer group                                          stands still
     W2   the group is rebalancing: partitions are changing hands                     stands still
+    W12  an intake partition is quarantined: judging it failed                       stands still
     W3   a worker has intake partitions and checkpoints none of them: it recovers    stands still
     W4   a source partition is assigned to no worker                                 stands still
     W5   a side lags: records have not been read, and not only just come             goes on
@@ -64,6 +66,8 @@ class Look:
 
     members: int
     group_state: str
+    quarantined: Mapping[int, str] = field(default_factory=dict)
+    """Intake partitions that are judged no more, and why."""
     unsaved: Sequence[int] = ()
     """Intake partitions without a checkpoint for `CHECKPOINT_MS`, or without any."""
     saved_ms: int | None = None
@@ -108,8 +112,17 @@ def _rebalancing(look: Look) -> Reason | None:
     return Reason("W2", "rebalancing", text, stands=True)
 
 
+def _quarantined(look: Look) -> Reason | None:
+    if not look.quarantined:
+        return None
+    number = min(look.quarantined)
+    more = f", and {len(look.quarantined) - 1} more" if len(look.quarantined) > 1 else ""
+    text = f"intake partition {number} is quarantined: {look.quarantined[number]}{more}"
+    return Reason("W12", "quarantined", text, stands=True)
+
+
 def _recovering(look: Look) -> Reason | None:
-    if not look.members or not look.unsaved:
+    if not look.members or not set(look.unsaved) - set(look.quarantined):
         return None
     since = "ever" if look.saved_ms is None else f"for {seconds(look.saved_ms)}"
     text = (
@@ -182,6 +195,7 @@ def _grace(look: Look) -> Reason | None:
 _RULES: Final = (
     _no_worker,
     _rebalancing,
+    _quarantined,
     _recovering,
     _unassigned,
     _lag,

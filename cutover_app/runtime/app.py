@@ -158,6 +158,11 @@ class CutoverApp(faust.App):
         """Have the partitions handed out anew, by what topics there are now."""
         await self.chunk_consumer.rejoin()
 
+    def quarantine_line(self) -> str:
+        """Which intake partitions this process judges no more, and why; empty where there are none."""
+        found = sorted(self.judging.quarantined.items())
+        return "; ".join(f"intake partition {number} is quarantined: {why}" for number, why in found)
+
     def recovery_remaining(self) -> int:
         """Changelog offsets that recovery has still to read."""
         if self.standing.state is not WorkerState.RECOVERING:
@@ -264,6 +269,8 @@ class CutoverApp(faust.App):
         if self.in_worker:
             # Everything is durable and the group has been left. What follows in Faust's worker is
             # two seconds of cancelling tasks, whose tracebacks look like crashes.
+            if self.judging.quarantined:
+                die(FatalError(self.quarantine_line()))
             leave()
 
     async def on_stop(self) -> None:

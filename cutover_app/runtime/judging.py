@@ -2,12 +2,19 @@
 
 A checkpoint runs beside the other partitions' work; its own partition waits for it, because rows must not change
 between being written and being committed.
+
+A defect of our own, met while judging, must neither be passed over nor stop everything: the partition is *quarantined*.
+What was not committed of it is dropped and nothing more is committed, so its books and verdicts stay at the last
+checkpoint, from where whoever takes it over tries again. The others go on, and the process ends with a failure.
 """
 
 import asyncio
+import logging
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from faust.types import TP
@@ -18,11 +25,13 @@ from cutover_app.core.verdicts import Verdict, encode_verdict
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.failpoints import failpoint, failpoint_waiting
-from cutover_app.runtime.fatal import die
+from cutover_app.runtime.fatal import EXPECTED, die
 from cutover_app.runtime.table import BatchTable
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS: Final = 2.0
 """Age at which changes are committed."""
@@ -57,6 +66,10 @@ class Seat:
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
+        self.committed = judge.next_offset
+        """Everything of intake below it is in the last checkpoint."""
+        self.quarantine = ""
+        """Why nothing more is judged here; empty while all is well. It shows no value of any message."""
         self.entries = 0
         self.verdicts: list[Verdict] = []
         """Decided and not committed yet."""
@@ -99,6 +112,8 @@ class Judging:
         """Verdicts that this process has committed."""
         self.findings: Counter[str] = Counter()
         """Findings of these, by kind."""
+        self.quarantined: dict[int, str] = {}
+        """Why, of all partitions that this process has had to quarantine."""
 
     @property
     def seats(self) -> Mapping[int, Seat]:
@@ -114,7 +129,7 @@ class Judging:
     async def close(self, partition: int) -> None:
         """Checkpoint, then drop the judge."""
         seat = self._seats.pop(partition, None)
-        if seat is not None:
+        if seat is not None and not seat.quarantine:
             await _settled(seat)
             await self._checkpoint(seat)
 
@@ -122,15 +137,15 @@ class Judging:
         """Judge a run of intake records."""
         seat = self._seats[chunk.tp.partition]
         await _settled(seat)
-        judge = seat.judge
-        failpoint("judge.take", judge.partition)
-        before = judge.entries
-        for record in chunk.records:
-            judge.apply(record.offset, record.timestamp, decode_frame(record.value))
-        judge.settle()
-        seat.entries += judge.entries - before
-        seat.verdicts += judge.take_verdicts()
-        failpoint("judge.taken", judge.partition)
+        if seat.quarantine:
+            return
+        try:
+            _judge(seat, chunk)
+        except EXPECTED:
+            raise
+        except Exception as error:
+            self._quarantine(seat, error)
+            return
         if seat.is_due():
             seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
@@ -143,7 +158,13 @@ class Judging:
     async def _checkpoint(self, seat: Seat) -> None:
         judge = seat.judge
         seat.entries, seat.since = 0, time.monotonic()
-        rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
+        try:
+            rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
+        except EXPECTED:
+            raise
+        except Exception as error:
+            self._quarantine(seat, error)
+            return
         seat.verdicts += judge.take_verdicts()
         decided, seat.verdicts = seat.verdicts, []
         verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in decided]
@@ -152,7 +173,34 @@ class Judging:
         judge.committed()
         self.outcomes.update(verdict.outcome for verdict in decided)
         self.findings.update(finding.kind for verdict in decided for finding in verdict.findings)
-        self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), judge.next_offset)
+        seat.committed = judge.next_offset
+        self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), seat.committed)
+
+    def _quarantine(self, seat: Seat, error: Exception) -> None:
+        """Judge this partition no more, and say so: in the log, and beside its position for `status`."""
+        partition, at = seat.judge.partition, seat.judge.next_offset
+        seat.quarantine = self.quarantined[partition] = f"{_origin(error)} behind intake offset {at}"
+        seat.verdicts = []
+        log.critical("intake partition %s is quarantined: %s; the others go on", partition, seat.quarantine)
+        self._app.chunk_consumer.set_committable(TP(self._intake, partition), seat.committed, seat.quarantine)
+
+
+def _judge(seat: Seat, chunk: Chunk) -> None:
+    judge = seat.judge
+    failpoint("judge.take", judge.partition)
+    before = judge.entries
+    for record in chunk.records:
+        judge.apply(record.offset, record.timestamp, decode_frame(record.value))
+    judge.settle()
+    seat.entries += judge.entries - before
+    seat.verdicts += judge.take_verdicts()
+    failpoint("judge.taken", judge.partition)
+
+
+def _origin(error: Exception) -> str:
+    """Return what was raised and where. Not what it says: that may be a value of a message."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 async def _settled(seat: Seat) -> None:

@@ -84,6 +84,9 @@ class WorkerCollector(Collector):
 
 
 def _seat(partition: str, seat: Seat) -> Iterator[Figure]:
+    yield "cutover_quarantined", (partition,), float(bool(seat.quarantine))
+    if seat.quarantine:
+        return
     books, oldest = seat.judge.books, seat.oldest_ms()
     yield "cutover_books_balanced", (partition,), float(not books.balance())
     yield "cutover_imbalances_total", (partition,), books.imbalanced

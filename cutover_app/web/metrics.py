@@ -111,6 +111,13 @@ METRICS: Final = (
         "1 while the books balance; 0: no verdict can be trusted.",
     ),
     Metric(
+        "cutover_quarantined",
+        "gauge",
+        ("partition",),
+        "",
+        "1 while a defect of this program keeps the partition from being judged; the log and `status` say which.",
+    ),
+    Metric(
         "cutover_imbalances_total",
         "counter",
         ("partition",),

@@ -58,6 +58,9 @@ class WorkerWeb(driver.Web):
         line = state.line
         if state is WorkerState.RECOVERING:
             line = f"{line}; {self._worker.recovery_remaining()} offsets to go"
+        if quarantine := self._worker.quarantine_line():
+            # Still ready: the other partitions are judged, and to restart would only bring the same again.
+            line = f"{line}; {quarantine}"
         return _text(line, status=200 if state.ready else 503)
 
     async def _metrics(self, _request: Request) -> Response:

@@ -31,6 +31,13 @@ TABLE: list[tuple[str, Look, str, bool, str]] = [
         "the workers are rebalancing (group state PreparingRebalance): partitions are changing hands",
     ),
     (
+        "W12",
+        look(quarantined={2: "KeyError at pairing.py:60 behind intake offset 81,254", 5: "the same"}, unsaved=[2]),
+        "quarantined",
+        True,
+        "intake partition 2 is quarantined: KeyError at pairing.py:60 behind intake offset 81,254, and 1 more",
+    ),
+    (
         "W3",
         look(unsaved=[3], saved_ms=45_000),
         "recovering",

@@ -29,6 +29,7 @@ FAULTS: Final = dict.fromkeys(
 )
 """Planted per message and kind."""
 TIMING: Final = {"grace": "4s", "remember": "1h", "barrier": "500ms"}
+FATAL: Final = "cutover: fatal: "
 FENCED: Final = re.compile("fenced|was taken over")
 
 
@@ -104,8 +105,8 @@ def logged(workers: Sequence[Worker] | Worker) -> str:
 
 def last_words(worker: Worker) -> str:
     """Return the line with which a worker ended, without what stands before every such line."""
-    lines = [line for line in logged(worker).splitlines() if line.startswith("cutover: fatal: ")]
-    return lines[-1].removeprefix("cutover: fatal: ") if lines else "(no last line)"
+    lines = [line.partition(FATAL)[2] for line in logged(worker).splitlines() if FATAL in line]
+    return lines[-1] if lines else "(no last line)"
 
 
 async def set_config(cluster: Cluster, topic: str, configs: Mapping[str, str]) -> None:

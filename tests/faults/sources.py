@@ -7,6 +7,8 @@ from aiokafka import AIOKafkaProducer
 
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.verdicts import FINE
+from cutover_app.kafka.settings import Broker
+from cutover_app.kafka.topics import verify_topics
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
 from cutover_app.lab.jars import LEGACY_VERSION
 from cutover_app.lab.mirror import Mirror
@@ -39,6 +41,7 @@ async def compacted(ground: Ground, seen: Seen) -> None:
     (ground.folder / "believed").mkdir()
     believed = {"rebuilt": {"topic": names[REBUILT], "compacted": True}}
     life = Life(ground.cluster, ground.folder / "believed", f"row{ground.number}", **believed)
+    await verify_topics(life.subject.contract, Broker.parse(life.bootstrap))
     await life.watch.start()
     try:
         await life.both(range(50), without={7})
