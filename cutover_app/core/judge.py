@@ -151,6 +151,11 @@ class Judge:
         """Note that the rows of the last checkpoint can be read from the store."""
         self._rows.committed()
 
+    @property
+    def held(self) -> int:
+        """Return how many payloads are in memory and in no checkpoint yet."""
+        return self._rows.held
+
     def oldest_ms(self, side: int) -> int | None:
         """Return the age, in judge time, of the oldest record that is not closed and without an equal partner.
 

@@ -147,6 +147,11 @@ class Rows:
         data = self._store.get(PENDING_TABLE, pending_key(side, position))
         return None if data is None else decode_row(PendingRow, data).payload
 
+    @property
+    def held(self) -> int:
+        """Return how many payloads are in memory."""
+        return len(self._payloads)
+
     def waiting(self, number: int) -> Waiting | None:
         """Return the head of a queue (a side, or `UNPROVEN`), None when nothing waits in it (invariant B)."""
         if number >= len(self._queues):

@@ -37,6 +37,8 @@ CHECKPOINT_SECONDS: Final = 2.0
 """Age at which changes are committed."""
 CHECKPOINT_ENTRIES: Final = 20_000
 """Entries of one partition after which changes are committed, whatever their age: it bounds memory."""
+CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+"""Payloads of one partition that wait for partners, about, after which they are committed: then they are on disk."""
 IDLE_SECONDS: Final = 10.0
 """Age at which a partition that saw nothing but barriers is committed."""
 
@@ -71,6 +73,8 @@ class Seat:
         self.quarantine = ""
         """Why nothing more is judged here; empty while all is well. It shows no value of any message."""
         self.entries = 0
+        self.bytes = 0
+        """Of the frames of these entries."""
         self.verdicts: list[Verdict] = []
         """Decided and not committed yet."""
         self.since = time.monotonic()
@@ -86,8 +90,9 @@ class Seat:
     def is_due(self) -> bool:
         """Tell whether it is time for a checkpoint."""
         age = time.monotonic() - self.since
-        waiting = self.entries or self.verdicts
-        return self.entries >= CHECKPOINT_ENTRIES or age >= (CHECKPOINT_SECONDS if waiting else IDLE_SECONDS)
+        if self.entries >= CHECKPOINT_ENTRIES or self.bytes * self.judge.held >= CHECKPOINT_BYTES * (self.entries or 1):
+            return True
+        return age >= (CHECKPOINT_SECONDS if self.entries or self.verdicts else IDLE_SECONDS)
 
 
 class Judging:
@@ -157,7 +162,7 @@ class Judging:
 
     async def _checkpoint(self, seat: Seat) -> None:
         judge = seat.judge
-        seat.entries, seat.since = 0, time.monotonic()
+        seat.entries, seat.bytes, seat.since = 0, 0, time.monotonic()
         try:
             rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
         except EXPECTED:
@@ -193,6 +198,7 @@ def _judge(seat: Seat, chunk: Chunk) -> None:
         judge.apply(record.offset, record.timestamp, decode_frame(record.value))
     judge.settle()
     seat.entries += judge.entries - before
+    seat.bytes += chunk.size
     seat.verdicts += judge.take_verdicts()
     failpoint("judge.taken", judge.partition)
 

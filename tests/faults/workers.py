@@ -122,3 +122,36 @@ async def storm(ground: Ground, seen: Seen) -> None:
     await ground.play(seen, ground.plan(STORM_SECONDS + 15), (0.05, blow))
     moved = len(set(progress)) - 1
     seen.expect(moved >= 3, f"{len(progress)} comings and goings, progress between {moved} of them")
+
+
+@row(
+    7,
+    "judging one intake partition fails, again and again",
+    "that one is quarantined, the others go on, exit 4",
+    daily=True,
+)
+async def poisoned(ground: Ground, seen: Seen) -> None:
+    """A worker without the defect takes over where the last checkpoint was, and all is right again."""
+    number = ground.random.randrange(4)
+
+    async def reached(stage: Stage) -> dict[int, int]:
+        await stage.watch.look()
+        return {partition: books.at for partition, books in stage.watch.books.items()}
+
+    async def replace(stage: Stage) -> None:
+        (poisoned,) = stage.fleet.running
+        before = await reached(stage)
+        await asyncio.sleep(6)
+        after = await reached(stage)
+        stuck = [partition for partition in range(stage.plan.intake) if after.get(partition) == before.get(partition)]
+        seen.expect(stuck == [number], f"partition {stuck} stands still, the others go on")
+        poisoned.may_end = True
+        poisoned.process.terminate()
+        code = await gone(stage, poisoned)
+        seen.expect(
+            code == EXIT_FATAL and f"partition {number} is quarantined" in last_words(poisoned), last_words(poisoned)
+        )
+        stage.fleet.start()
+
+    trap = {ENVIRONMENT: f"judge.taken[{number}]=raise@30 judge.take[{number}]=raise@31"}
+    await ground.play(seen, ground.plan(30, workers=1, env=trap), (0.4, replace))
