@@ -7,7 +7,8 @@ record that has no partner is missing or unknown, or a duplicate of one that has
 range of a source that nobody can read any more), what would be missing, unknown or wrong near that edge is
 indeterminate: the partner may have been in there. Duplicates stay duplicates, because both copies were seen. An actual
 that has waited long enough, but behind a mirror of which nobody could say whether it is complete, is indeterminate
-until that can be said (R1.5).
+until that can be said (R1.5). Of a key that has had more records than are paired, whatever has no equal partner is
+indeterminate: its partner may be one of those.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from typing import Any, Final
 
 from cutover_app.core.books import Books
 from cutover_app.core.frames import LEGACY, REBUILT, Entry
-from cutover_app.core.limits import ORDERED_MAX
+from cutover_app.core.limits import KEY_RECORDS_MAX, ORDERED_MAX
 from cutover_app.core.ordering import overtaken, passage
 from cutover_app.core.pairing import Pairing, leftovers, pair
-from cutover_app.core.state import ALONE, CROWDED, DUPLICATED, PENDING, UNDETERMINED, KeyRow, Rec, other
+from cutover_app.core.state import ALONE, CROWDED, DUPLICATED, FULL, PENDING, UNDETERMINED, KeyRow, Rec, other
 from cutover_app.core.verdicts import (
     DUPLICATE,
     INDETERMINATE,
@@ -63,6 +64,8 @@ class JudgeTerms:
     """Whether the order key is another one than the match key."""
     ordered_max: int = ORDERED_MAX
     """Records of one order key up to which its order is judged."""
+    records_max: int = KEY_RECORDS_MAX
+    """Records of one match key that are paired."""
     matches: bool = False
     """Whether matches are published too."""
     tolerant: bool = True
@@ -100,9 +103,12 @@ class Decision:
     singles: list[Single] = field(default_factory=list)
     by_order: bool = False
     near: bool = False
-    """Whether a record of the key lies near a lost range."""
+    """Whether a record of the key lies near a lost range, or some have not been kept."""
 
 
+CROWDED_NOTE: Final = (
+    "more messages of this key than are paired (core/limits.py): choose a match key that tells them apart"
+)
 UNPROVEN_NOTE: Final = "mirror not proven: nobody could say whether the copy of the legacy topic was complete"
 OVERTAKEN_NOTE: Final = "a message of the same order key that came after it was published before it"
 
@@ -112,13 +118,15 @@ def decide(terms: JudgeTerms, books: Books, row: KeyRow, load: Load) -> Decision
     expected, actual = _in_order(books, row.expected), _in_order(books, row.actual)
     differ = _Differ(terms.diff, load)
     pairing = pair(expected, actual, terms.unique, lambda e, a: len(differ(e, a)))
-    near = bool(books.edges) and any(
-        _near_edge(terms, books, side, record) for side in (LEGACY, REBUILT) for record in row.of(side)
+    full = bool(row.noted & FULL)
+    near = full or (
+        bool(books.edges)
+        and any(_near_edge(terms, books, side, record) for side in (LEGACY, REBUILT) for record in row.of(side))
     )
     decision = Decision(_decide_pairs(terms, row, pairing, differ, near=near), by_order=pairing.by_order, near=near)
     for side, ordered in ((LEGACY, expected), (REBUILT, actual)):
         for record, outcome in leftovers(pairing, side, ordered):
-            decision.singles.append(_single(terms, books, side, record, outcome))
+            decision.singles.append(_single(terms, books, side, record, outcome, full=full))
     return decision
 
 
@@ -185,7 +193,7 @@ def _overtaken(terms: JudgeTerms, row: KeyRow, pairing: Pairing) -> set[int]:
     return overtaken(passage(b"", expected, actual) for expected, actual in pairs)
 
 
-def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None) -> Single:
+def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None, *, full: bool) -> Single:
     if outcome is None:
         if not is_given_up(terms, books, side, record):
             return Single(side, record, None)
@@ -194,6 +202,8 @@ def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: st
     if outcome == DUPLICATE:
         if side == LEGACY:
             finding = Finding(DUPLICATE, note="the same bytes again at another offset: the transport is suspected")
+    elif full:
+        outcome, finding = INDETERMINATE, Finding(outcome, note=CROWDED_NOTE)
     elif books.edges and _near_edge(terms, books, side, record):
         outcome = INDETERMINATE
     return Single(side, record, outcome, (finding,))

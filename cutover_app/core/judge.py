@@ -21,12 +21,14 @@ B. Whether a key is forgotten is decided by its rows and the last barrier alone 
 C. Every accepted record is in exactly one tally of the books at any time.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import Store
-from cutover_app.core.decide import Decision, JudgeTerms, decide, is_given_up, tally_of
+from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, tally_of
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
 from cutover_app.core.frames import (
@@ -41,11 +43,14 @@ from cutover_app.core.frames import (
     FrameError,
     Origin,
     Records,
+    Source,
 )
+from cutover_app.core.limits import CROWDED_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.publishing import Publisher
 from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows
 from cutover_app.core.state import (
+    FULL,
     OPEN,
     PAIRED,
     PENDING,
@@ -60,7 +65,7 @@ from cutover_app.core.state import (
     other,
     position_of,
 )
-from cutover_app.core.verdicts import INDETERMINATE, Finding, Position, Verdict
+from cutover_app.core.verdicts import INDETERMINATE, MISSING, UNDECODABLE, UNKNOWN, Finding, Position, Verdict
 
 __all__ = ["Judge", "JudgeTerms"]
 
@@ -124,19 +129,28 @@ class Judge:
         else:
             self._take_barrier(frame, offset, now)
 
-    def settle(self) -> None:
-        """Decide every touched key and queue what is to be published."""
+    def settle(self, *, crowded: bool = False) -> None:
+        """Decide every touched key and queue what is to be published; those with many records only if asked for.
+
+        To decide a key takes time in proportion to its records, and it is the same whenever it is done.
+        """
         rows = self._rows
+        later: dict[bytes, None] = {}
         # Who lost an equal partner after its own close is touched again: a checkpoint must not come in between.
         while self._touched:
             touched, self._touched = self._touched, {}
             for key in touched:
                 row = rows.keys.load(key)
-                if row is not None:
+                if row is None:
+                    continue
+                if not crowded and len(row.expected) + len(row.actual) > CROWDED_MAX:
+                    later[key] = None
+                else:
                     self._decide(key, row)
             rows.keys.changed(touched)
             if self.terms.order_apart:
                 self._touched.update(dict.fromkeys(self._ordering.settle()))
+        self._touched = later
 
     def take_verdicts(self) -> list[Verdict]:
         """Return the verdicts decided since the last call, in the order of their decision."""
@@ -144,7 +158,7 @@ class Judge:
 
     def checkpoint(self) -> Changes:
         """Return the rows changed since the last one; to be committed with the verdicts taken after this call."""
-        self.settle()
+        self.settle(crowded=True)
         return self._rows.changes()
 
     def committed(self) -> None:
@@ -183,7 +197,7 @@ class Judge:
         position = position_of(offset)
         forgotten = books.forgotten_ms - self.terms.remember_ms
         find, add_payload, touched = rows.keys.find, rows.add_payload, self._touched
-        apart = self.terms.order_apart
+        apart, most = self.terms.order_apart, self.terms.records_max
         accepted = 0
         for entry in entries:
             position += 1
@@ -201,6 +215,10 @@ class Judge:
             if row is not None and row.last_ms <= forgotten and not self._forgetting.counts(row):
                 self._forget(key, row)
                 row = None
+            if row is not None and len(row.expected) + len(row.actual) >= most:
+                self._crowd_out(frame.source, entry, key, row, now)
+                accepted -= 1
+                continue
             if apart:
                 self._join_order(entry.order, key, now, source, is_new=row is None)
             if row is None:
@@ -235,13 +253,27 @@ class Judge:
             is_new = True
         self._ordering.arrived(order, key, now, source, is_new=is_new)
 
+    def _crowd_out(self, source: Source, entry: Entry, key: bytes, row: KeyRow, now: int) -> None:
+        """Judge a record of a key that has more records than are paired; it is counted and published, not kept."""
+        side = source.side
+        ledger = self.books.ledgers[side]
+        ledger.accepted += 1
+        ledger.tallies[UNDETERMINED] += 1
+        row.last_ms = now
+        if not row.noted & FULL:
+            row.noted |= FULL
+            self._touched[key] = None
+        self._rows.keys.changed((key,))
+        finding = Finding(MISSING if side == LEGACY else UNKNOWN, note=CROWDED_NOTE)
+        shown = self.terms.shown_key(key[len(row.order) :])
+        origin = Origin(source, entry.offset, entry.index)
+        self._publisher.once(origin, _place_of(source, entry), INDETERMINATE, finding, shown)
+
     def _reject(self, frame: Records, entry: Entry) -> None:
         """Judge a record that holds no message; at home it is counted and published, elsewhere only remembered."""
         side, books = frame.source.side, self.books
         source = frame.source
-        position = Position(
-            source.topic, source.partition, entry.offset, entry.timestamp, entry.index, source.incarnation
-        )
+        position = _place_of(source, entry)
         books.add_reject(side, position)
         ledger = books.ledgers[side]
         if not is_home(source, books.partition, self.terms.partitions):
@@ -250,7 +282,7 @@ class Judge:
         ledger.accepted += 1
         ledger.tallies[REJECTED] += 1
         finding = Finding(REJECTED_AS[entry.kind], note=entry.payload.decode("utf-8", "replace"))
-        self._publisher.reject(side, Origin(source, entry.offset, entry.index), position, finding)
+        self._publisher.once(Origin(source, entry.offset, entry.index), position, UNDECODABLE, finding, [])
 
     # -- barriers ------------------------------------------------------------------------------------------------------
 
@@ -270,7 +302,7 @@ class Judge:
         self._close(other(frame.side), offset)
         if frame.side == LEGACY:
             self._give_up()
-        self.settle()
+        self.settle(crowded=True)
         books.forgotten_ms = max(books.forgotten_ms, min(each.value() for each in books.frontiers))
         self._forgetting.delete_oldest()
 
@@ -298,10 +330,10 @@ class Judge:
         while (head := rows.waiting(side)) is not None and head.judge_ms <= limit:
             rows.pass_by(side, head.position)
             row = rows.keys.load(head.key)
-            for record in row.of(side) if row is not None else ():
-                if record.position == head.position and record.stored and record.closed_at == OPEN:
-                    record.closed_at = offset
-                    self._touched[head.key] = None
+            record = _at(row.of(side), head.position) if row is not None else None
+            if record is not None and record.stored and record.closed_at == OPEN:
+                record.closed_at = offset
+                self._touched[head.key] = None
 
     def _give_up(self) -> None:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
@@ -478,6 +510,19 @@ def _compared_again(row: KeyRow) -> set[bytes]:
     besides: dict[bytes, bytes] = {}
     records = row.expected + row.actual
     return {r.digest for r in records if besides.setdefault(r.digest, r.beside) != r.beside}
+
+
+def _place_of(source: Source, entry: Entry) -> Position:
+    return Position(source.topic, source.partition, entry.offset, entry.timestamp, entry.index, source.incarnation)
+
+
+def _at(records: list[Rec], position: int) -> Rec | None:
+    """Return the record at an intake position; records of a side stand in the order in which they arrived."""
+    place = bisect_left(records, position, key=_position)
+    return records[place] if place < len(records) and records[place].position == position else None
+
+
+_position: Final = attrgetter("position")
 
 
 def _record(entry: Entry, source: int, position: int, now: int) -> Rec:

@@ -20,6 +20,14 @@ CLOSEST_MAX = 32
 ORDERED_MAX = 1000
 """Records of one order key, both sides together, whose order is judged (R12); beyond it none of them is."""
 
+CROWDED_MAX = 1000
+"""Records of one match key, both sides together, up to which it is decided at the end of each chunk; beyond it only at
+barriers and checkpoints."""
+
+KEY_RECORDS_MAX = 50_000
+"""Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are
+remembered is indeterminate: its partner may be one of those that are not paired any more."""
+
 FRAME_BYTES_MAX = 256 * 1024
 """Bytes of entries after which a frame is cut; a larger single entry travels alone."""
 

@@ -22,7 +22,6 @@ from cutover_app.core.verdicts import (
     MATCH,
     MISSING,
     RESOLVED,
-    UNDECODABLE,
     UNKNOWN,
     Finding,
     Position,
@@ -65,11 +64,11 @@ class Publisher:
         taken, self._verdicts = self._verdicts, []
         return taken
 
-    def reject(self, side: int, origin: Origin, position: Position, finding: Finding) -> None:
-        """Publish the verdict of a record that holds no message. It never changes."""
+    def once(self, origin: Origin, position: Position, outcome: str, finding: Finding, key: list[Any]) -> None:
+        """Publish the verdict of a record that is not kept; `key` as it is shown. It never changes."""
         self._count((family_of(finding),), (), origin, position.timestamp)
-        legacy, rebuilt = (position, UNSET) if side == LEGACY else (UNSET, position)
-        self._emit(origin, _Said(UNDECODABLE, (finding,)), rev=1, key=[], legacy=legacy, rebuilt=rebuilt)
+        legacy, rebuilt = (position, UNSET) if origin.source.side == LEGACY else (UNSET, position)
+        self._emit(origin, _Said(outcome, (finding,)), rev=1, key=key, legacy=legacy, rebuilt=rebuilt)
 
     def publish(self, key: bytes, row: KeyRow, decision: Decision) -> None:
         """Publish what a decision about a key changes."""

@@ -45,6 +45,9 @@ their order is known only within each; it has more than `ORDERED_MAX` of them, s
 TIMED: Final = 4
 """Noted of a key row: an equal pair of it is late or out of order. It is a problem that keeps no payload."""
 
+FULL: Final = 8
+"""Noted of a key row: records of it have come beyond the limit, so that nobody knows what they were partners of."""
+
 
 class Rec(msgspec.Struct, array_like=True, gc=False):
     """One known record of a key: an expected or an actual message without its payload."""
@@ -100,7 +103,7 @@ class KeyRow(msgspec.Struct, array_like=True):
     order: bytes = b""
     """The order key, where that is not the match key."""
     noted: int = 0
-    """TIMED, and SPREAD and CROWDED where the order key is the match key."""
+    """TIMED, FULL, and SPREAD and CROWDED where the order key is the match key."""
 
     def of(self, side: int) -> list[Rec]:
         """Return the records of one side."""
