@@ -38,6 +38,7 @@ from cutover_app.runtime.datadir import datadir_of
 from cutover_app.runtime.direct import DirectReader
 from cutover_app.runtime.forwarding import Forwarder, reader_of
 from cutover_app.runtime.judging import Judging
+from cutover_app.runtime.liveness import LivenessWatch, Reading
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
 from cutover_app.runtime.watching import SourceWatch
@@ -62,6 +63,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         stages=({} if is_direct(contract) else {contract.legacy.topic: app.legacy})
         | {contract.rebuilt.topic: app.rebuilt},
     )
+    app.always(LivenessWatch(app, _readings(app, contract, broker)))
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
     app.prepare = lambda: _prepare(contract, broker)
     figures = WorkerCollector(app, contract=contract.contract, run=contract.run, rules=compiled.rules)
@@ -117,6 +119,13 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
     app.lossy = frozenset(watched)
     app.beside(SourceWatch(app, work_broker(contract), watched))
     app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
+
+
+def _readings(app: CutoverApp, contract: Contract, broker: Broker) -> list[Reading]:
+    """Return what a worker must get on with: both source topics, and intake."""
+    sides = ((LEGACY, app.legacy), (REBUILT, app.rebuilt))
+    sources = [Reading(_home(contract, side), each.stage.topic, each.positions) for side, each in sides]
+    return [*sources, Reading(broker, intake_of(contract), app.judging.positions)]
 
 
 def _home(contract: Contract, side: int) -> Broker:

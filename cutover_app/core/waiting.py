@@ -37,6 +37,10 @@ VOUCH_INTERVALS: Final = 15
 BARRIERS_MS: Final = 30_000
 """Intake records are a lag if they are more than the barriers of this long."""
 
+REBALANCING: Final = "the workers of this run are sharing out the partitions"
+RECOVERING: Final = "the state of partitions is read from the changelogs"
+"""What a worker says of itself in these states, too."""
+
 LISTED_MAX: Final = 3
 """Partitions that one reason names."""
 
@@ -108,7 +112,7 @@ def _no_worker(look: Look) -> Reason | None:
 def _rebalancing(look: Look) -> Reason | None:
     if not look.members or look.group_state == STABLE:
         return None
-    text = f"the workers are rebalancing (group state {look.group_state}): partitions are changing hands"
+    text = f"{REBALANCING} (group state {look.group_state})"
     return Reason("W2", "rebalancing", text, stands=True)
 
 
@@ -126,7 +130,7 @@ def _recovering(look: Look) -> Reason | None:
         return None
     since = "ever" if look.saved_ms is None else f"for {seconds(look.saved_ms)}"
     text = (
-        f"workers are recovering, or cannot commit: no checkpoint {since} of intake partition"
+        f"{RECOVERING}, or cannot be committed: no checkpoint {since} of intake partition"
         f"{_s(look.unsaved)} {_listed(look.unsaved)}"
     )
     return Reason("W3", "recovering", text, stands=True)

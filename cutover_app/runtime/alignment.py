@@ -37,6 +37,11 @@ class Alignment:
         """Let a side be held."""
         self._holds[side] = hold
 
+    @property
+    def held(self) -> frozenset[Place]:
+        """What is not fetched for now."""
+        return self._held
+
     def moved(self, side: int, chunk: Chunk) -> None:
         """Take note of a chunk, and hold the partitions that are too far ahead, of whatever side.
 

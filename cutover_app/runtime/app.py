@@ -105,6 +105,7 @@ class CutoverApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.standing = Standing()
         self._beside: list[Service] = []
+        self._always: list[Service] = []
         #: Generation of the assignment that we hold; None from the moment in which we let go of it.
         self._tenure: int | None = None
         self._lock: object = None
@@ -139,6 +140,16 @@ class CutoverApp(faust.App):
         """Run a service while this worker works: from the end of recovery on."""
         self._beside.append(service)
 
+    def always(self, service: Service) -> None:
+        """Run a service from the start of this worker on, during recoveries too."""
+        self._always.append(service)
+
+    async def on_start(self) -> None:
+        """Start these, before anything that may get stuck."""
+        for service in self._always:
+            await self.add_runtime_dependency(service)
+        await super().on_start()
+
     async def on_started_init_extra_services(self) -> None:
         """Start them."""
         await super().on_started_init_extra_services()
@@ -157,6 +168,10 @@ class CutoverApp(faust.App):
     async def rejoin(self) -> None:
         """Have the partitions handed out anew, by what topics there are now."""
         await self.chunk_consumer.rejoin()
+
+    def idle_agents(self) -> list[str]:
+        """Agents that have no task: one that ended without an error is not started again."""
+        return [name for name, agent in self.agents.items() if not any(_lives(each) for each in agent._actors)]
 
     def quarantine_line(self) -> str:
         """Which intake partitions this process judges no more, and why; empty where there are none."""
@@ -278,6 +293,10 @@ class CutoverApp(faust.App):
         if self._consumer is not None and _started(self.chunk_consumer):
             await self.leave_partitions()
         await super().on_stop()
+
+
+def _lives(actor: Any) -> bool:
+    return actor.actor_task is not None and not actor.actor_task.done()
 
 
 def _started(consumer: ChunkConsumer) -> bool:

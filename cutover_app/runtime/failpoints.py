@@ -26,6 +26,7 @@ PLACES: Final = {
     "intake.landed": "they are acknowledged, their source position is not committable yet",
     "offsets.commit": "positions are about to be committed",
     "offsets.committed": "they are committed",
+    "judge.wait": "a chunk of intake is with its agent",
     "judge.take": "a chunk of intake is about to be judged",
     "judge.taken": "it is judged, in memory",
     "checkpoint.begun": "rows and verdicts are made, nothing is sent",

@@ -105,6 +105,12 @@ class Forwarder:
         standing = self._standings.get(partition)
         return standing.source if standing else Source(self._side, self.stage.topic, self.topic_id, partition)
 
+    def positions(self) -> dict[int, int]:
+        """Return up to where each partition that is not held for the other side is in intake."""
+        held = {tp.partition for side, tp in self._alignment.held if side == self._side}
+        found = {number: self.sampling.position(number) for number in self.stage.partitions - held}
+        return {number: position for number, position in found.items() if position is not None}
+
     async def take(self, chunk: Chunk) -> None:
         """Forward a run of source records; returns when it is on its way, not when it has arrived."""
         same = asyncio.ensure_future(self._is_of_this_topic(chunk))

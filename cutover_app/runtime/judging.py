@@ -125,6 +125,10 @@ class Judging:
         """The judges at work, by intake partition."""
         return self._seats
 
+    def positions(self) -> dict[int, int]:
+        """Return up to where each partition that is not quarantined is judged."""
+        return {number: seat.judge.next_offset for number, seat in self._seats.items() if not seat.quarantine}
+
     async def open(self, partition: int) -> int:
         """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
         judge = Judge(self._terms, partition, PartitionRows(self._tables, partition))
@@ -141,6 +145,7 @@ class Judging:
     async def take(self, chunk: Chunk) -> None:
         """Judge a run of intake records."""
         seat = self._seats[chunk.tp.partition]
+        await failpoint_waiting("judge.wait", chunk.tp.partition)
         await _settled(seat)
         if seat.quarantine:
             return

@@ -296,6 +296,13 @@ class ChunkConsumer(driver.Consumer):
         """All of `tp` below `offset` is safe elsewhere: in intake, or in a checkpoint; `note` is committed with it."""
         self._committable[tp] = offset, note
 
+    def uncommitted(self) -> dict[str, int] | None:
+        """Positions that are committed, by partition, where others could be; None where none could."""
+        done = {tp: self._committed_offset.get(tp, -1) or -1 for tp in self._committable}
+        if all(done[tp] >= offset for tp, (offset, _note) in self._committable.items()):
+            return None
+        return {f"{tp.topic}/{tp.partition}": offset for tp, offset in done.items()}
+
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         """How many partitions this worker believes that topics have."""
         return await self._thread.partition_counts(topics)

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from enum import Enum
 from typing import Final
 
+from cutover_app.core import waiting
+
 log = logging.getLogger(__name__)
 
 RECOVERY_SECONDS: Final = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -21,8 +23,8 @@ class WorkerState(Enum):
     """Every state: the sentence about it, and whether the worker does its job in it."""
 
     STARTING = ("it connects, and looks at the topics", False)
-    REBALANCING = ("the workers of this run are sharing out the partitions", False)
-    RECOVERING = ("it reads the state of its partitions from the changelogs", False)
+    REBALANCING = (waiting.REBALANCING, False)
+    RECOVERING = (waiting.RECOVERING, False)
     WORKING = ("it reads and judges its partitions", True)
     SPARE = ("there are more workers than partitions; it stands by for one that leaves", True)
     STOPPING = ("it finishes what it has taken in, and leaves", False)

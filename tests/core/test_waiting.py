@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cutover_app.core.waiting import Look, SideLook, reasons, seconds
+from cutover_app.core.waiting import RECOVERING, Look, SideLook, reasons, seconds
 
 
 def side(name: str = "rebuilt", topic: str = "orders.v2", **seen: Any) -> SideLook:
@@ -28,7 +28,7 @@ TABLE: list[tuple[str, Look, str, bool, str]] = [
         look(group_state="PreparingRebalance"),
         "rebalancing",
         True,
-        "the workers are rebalancing (group state PreparingRebalance): partitions are changing hands",
+        "the workers of this run are sharing out the partitions (group state PreparingRebalance)",
     ),
     (
         "W12",
@@ -42,14 +42,14 @@ TABLE: list[tuple[str, Look, str, bool, str]] = [
         look(unsaved=[3], saved_ms=45_000),
         "recovering",
         True,
-        "workers are recovering, or cannot commit: no checkpoint for 45 s of intake partition 3",
+        f"{RECOVERING}, or cannot be committed: no checkpoint for 45 s of intake partition 3",
     ),
     (
         "W3",
         look(unsaved=[0, 1, 2, 3, 4]),
         "recovering",
         True,
-        "workers are recovering, or cannot commit: no checkpoint ever of intake partitions 0, 1, 2 and 2 more",
+        f"{RECOVERING}, or cannot be committed: no checkpoint ever of intake partitions 0, 1, 2 and 2 more",
     ),
     (
         "W4",

@@ -18,7 +18,14 @@ BLOCKED_SECONDS = 6.0
 """Shorter."""
 STORM_SECONDS = 120.0
 STORM_EVERY = 3.0
-TIMES = {"judge.take": 20, "judge.taken": 20, "intake.sent": 8, "intake.landed": 8, "offsets.commit": 2}
+TIMES = {
+    "judge.wait": 20,
+    "judge.take": 20,
+    "judge.taken": 20,
+    "intake.sent": 8,
+    "intake.landed": 8,
+    "offsets.commit": 2,
+}
 """At which time a worker is killed at a place, where it is not the first."""
 
 

@@ -1,0 +1,83 @@
+"""A worker looks at itself, and ends where it does not get on: the rules are in `core/liveness.py`."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from cutover_app.core.liveness import LOOK_SECONDS, Liveness, Look
+from cutover_app.kafka.cluster import LATEST, Cluster
+from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.app import CutoverApp
+from cutover_app.runtime.fatal import FatalError, die
+from cutover_app.runtime.worker import WorkerState
+
+log = logging.getLogger(__name__)
+
+
+class Reading(NamedTuple):
+    """A topic that this worker reads: on which cluster, and where each of its partitions is read that must get on."""
+
+    broker: Broker
+    topic: str
+    positions: Callable[[], Mapping[int, int]]
+
+
+class LivenessWatch(Service):
+    """Looks every now and then, for as long as the process lives."""
+
+    def __init__(self, app: CutoverApp, readings: Iterable[Reading], **kwargs: Any) -> None:
+        self._app = app
+        self._readings = [(Cluster(each.broker, client_id="cutover-liveness"), each) for each in readings]
+        self._liveness = Liveness()
+        super().__init__(**kwargs)
+
+    @Service.task
+    async def _look_forever(self) -> None:
+        while not self.should_stop:
+            await self.sleep(LOOK_SECONDS)
+            if line := self._liveness.look(await self._look()):
+                die(FatalError(line))
+
+    async def _look(self) -> Look:
+        app = self._app
+        tenure, state = app.tenure, app.standing.state
+        try:
+            unread = await self._unread()
+        except (KafkaError, KafkaUnavailable, TimeoutError, OSError) as error:
+            log.info("brokers give no answer: %r", error)
+            return Look(tenure=tenure, answered=False)
+        if app.tenure != tenure or app.standing.state is not state:
+            return Look(tenure=app.tenure, answered=False)  # it has changed while we asked
+        return Look(
+            tenure=tenure,
+            works=state is WorkerState.WORKING,
+            recovers=state is WorkerState.RECOVERING,
+            idle_agents=app.idle_agents(),
+            unread={} if app.doubts else unread,
+            uncommitted=app.chunk_consumer.uncommitted() if state is WorkerState.WORKING else None,
+            to_recover=app.recovery_remaining(),
+        )
+
+    async def _unread(self) -> dict[str, int]:
+        """Return the partitions that can be read on, and where they are read: as it was before we asked for the end."""
+        found: dict[str, int] = {}
+        for cluster, each in self._readings:
+            positions = dict(each.positions())
+            topic = (await cluster.topics([each.topic])).get(each.topic)
+            # A topic that is gone, or changes, is somebody else's concern (`watching.py`).
+            ends = {} if topic is None else await cluster.offsets(topic, LATEST, stable=True)
+            found |= {
+                f"{each.topic}/{number}": position
+                for number, position in positions.items()
+                if position < ends.get(number, 0)
+            }
+        return found
+
+    async def on_stop(self) -> None:
+        """Disconnect."""
+        for cluster, _reading in self._readings:
+            await cluster.close()
