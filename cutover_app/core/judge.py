@@ -23,6 +23,7 @@ C. Every accepted record is in exactly one tally of the books at any time.
 
 from bisect import bisect_left
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Final
 
@@ -33,7 +34,6 @@ from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
 from cutover_app.core.frames import (
     LEGACY,
-    MESSAGE,
     REBUILT,
     REJECTED_AS,
     SIDES,
@@ -47,6 +47,7 @@ from cutover_app.core.frames import (
 )
 from cutover_app.core.limits import CROWDED_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
+from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
 from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows
 from cutover_app.core.state import (
@@ -69,13 +70,6 @@ from cutover_app.core.verdicts import INDETERMINATE, MISSING, UNDECODABLE, UNKNO
 
 __all__ = ["Judge", "JudgeTerms"]
 
-CHECK_EVERY: Final = 9_973
-"""One equal pair in so many is compared in full: a prime, so that no layout of frames avoids it."""
-
-
-class DigestError(Exception):
-    """Two different messages have one digest: nothing that rests on digests can be believed."""
-
 
 class ForeignRulesError(FrameError):
     """An intake record or a row that was made under another contract than this worker's."""
@@ -92,6 +86,7 @@ class Judge:
         self._rows = Rows(store, self.books)
         self._ordering = Ordering(self.books, self._rows, terms.ordered_max)
         self._forgetting = Forgetting(terms, self.books, self._rows, self._ordering)
+        self._payloads = Payloads(terms, self._rows)
         self._publisher = Publisher(terms, self.books, self._rows)
         self._touched: dict[bytes, None] = {}
         self._tallies = tuple(ledger.tallies for ledger in self.books.ledgers)
@@ -373,7 +368,7 @@ class Judge:
         if not row.order and records > 2:
             sources = [[record.source for record in side] for side in (row.expected, row.actual)]
             row.noted = note(self.books, row.noted, sources, crowded=records > self.terms.ordered_max)
-        decision = decide(self.terms, self.books, row, lambda side, record: self._entry(key, row, side, record))
+        decision = decide(self.terms, self.books, row, partial(self._payloads.entry, key, row))
         if row.order:
             pairs = [] if decision.near else [(pair.expected, pair.actual) for pair in decision.pairs]
             self._ordering.paired(row.order, key, pairs)
@@ -383,7 +378,10 @@ class Judge:
             row.noted ^= TIMED
             self._rows.mark(key, wanted=timed)
         self._retally(row, decision)
-        self._keep_payloads(key, row, decision)
+        for side, record in self._payloads.keep(key, row, decision):
+            if record.closed_at == OPEN and self._is_closed(side, record):
+                record.closed_at = self.books.at
+                self._touched[key] = None
         self._publisher.publish(key, row, decision)
 
     def _is_due(self, row: KeyRow) -> bool:
@@ -394,8 +392,6 @@ class Judge:
 
     def _settle_equal(self, expected: Rec, actual: Rec) -> None:
         """The common case: one pair, equal, nothing published before."""
-        if expected.position % CHECK_EVERY == 0:
-            self._check_digests(expected, actual)
         legacy, rebuilt = self._tallies
         if expected.tally != PAIRED:
             legacy[expected.tally] -= 1
@@ -405,19 +401,7 @@ class Judge:
             rebuilt[actual.tally] -= 1
             rebuilt[PAIRED] += 1
             actual.tally = PAIRED
-        if expected.stored:
-            self._rows.drop_payload(LEGACY, expected.position)
-            expected.stored = False
-        if actual.stored:
-            self._rows.drop_payload(REBUILT, actual.position)
-            actual.stored = False
-
-    def _check_digests(self, expected: Rec, actual: Rec) -> None:
-        """Compare an equal pair in full, as long as both payloads are at hand (R10)."""
-        if expected.stored and actual.stored:
-            payloads = [self._rows.payload(s, r.position) for s, r in ((LEGACY, expected), (REBUILT, actual))]
-            if payloads[0] != payloads[1]:
-                raise DigestError(f"equal digests of unequal messages: {expected!r}, {actual!r}")
+        self._payloads.let_go(expected, actual)
 
     def _retally(self, row: KeyRow, decision: Decision) -> None:
         counted: dict[int, int] = {}
@@ -435,81 +419,12 @@ class Judge:
                     tallies[tally] += 1
                     record.tally = tally
 
-    def _keep_payloads(self, key: bytes, row: KeyRow, decision: Decision) -> None:
-        """Drop the payloads of equal pairs and keep all others; who lost an equal partner gets its payload back."""
-        equal = {record.position for pair in decision.pairs if pair.equal for record in (pair.expected, pair.actual)}
-        for side in (LEGACY, REBUILT):
-            for record in row.of(side):
-                if record.position not in equal and not record.stored:
-                    self._rows.restore_payload(
-                        side,
-                        record.position,
-                        PendingRow(key, record.judge_ms, _kept(self._find_payload(row, side, record), record)),
-                    )
-                    record.stored = True
-                    if record.closed_at == OPEN and self._is_closed(side, record):
-                        record.closed_at = self.books.at
-                        self._touched[key] = None
-        needed = _compared_again(row) if self.terms.tolerant else set()
-        for side in (LEGACY, REBUILT):
-            for record in row.of(side):
-                if record.position not in equal or not record.stored:
-                    continue
-                if record.digest in needed:
-                    needed.discard(record.digest)
-                    continue
-                self._rows.drop_payload(side, record.position)
-                record.stored = False
-
-    def _find_payload(self, row: KeyRow, side: int, record: Rec) -> bytes | None:
-        """Return a record's payload; that of a record of equal digest is the same, whichever side it is of."""
-        kept = [(side, record)] + [(s, r) for s in (LEGACY, REBUILT) for r in row.of(s) if r.digest == record.digest]
-        for each_side, each in kept:
-            if each.stored:
-                payload = self._rows.payload(each_side, each.position)
-                if payload is not None:
-                    return payload
-        return None
-
-    def _entry(self, key: bytes, row: KeyRow, side: int, record: Rec) -> Entry:
-        # A record without payload is compared with one of equal digest only (`JudgeTerms.tolerant`).
-        payload = self._find_payload(row, side, record)
-        if self.terms.tolerant:
-            payload = _kept(payload, record)
-        match_key = key[len(row.order) :]
-        return Entry(
-            record.offset,
-            record.index,
-            record.timestamp,
-            MESSAGE,
-            match_key,
-            record.digest,
-            record.raw,
-            payload or b"",
-            record.beside,
-        )
-
     def _check_rules(self, rules: str, where: str) -> None:
         if rules != self.terms.rules:
             raise ForeignRulesError(
                 f"{where} was made under rules {rules}, this worker has {self.terms.rules}: "
                 "a changed contract is a new run; set another `run`"
             )
-
-
-def _kept(payload: bytes | None, record: Rec) -> bytes:
-    assert payload is not None, f"the payload of {record!r} is gone; only equal pairs may lose theirs"
-    return payload
-
-
-def _compared_again(row: KeyRow) -> set[bytes]:
-    """Return the digests under which values differ that a tolerance covers.
-
-    They are compared inside the whole message each time the key is decided: one payload of such a digest stays.
-    """
-    besides: dict[bytes, bytes] = {}
-    records = row.expected + row.actual
-    return {r.digest for r in records if besides.setdefault(r.digest, r.beside) != r.beside}
 
 
 def _place_of(source: Source, entry: Entry) -> Position:

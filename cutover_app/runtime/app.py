@@ -92,9 +92,9 @@ class CutoverApp(faust.App):
     partitions: Partitions
     batch_tables: list[BatchTable]
     checkpointer: Checkpointer
-    judging: "Judging"
     legacy: "Forwarder"
     rebuilt: "Forwarder"
+    judging: "Judging"
     #: How complete the copy of the legacy topic is; None where the legacy topic is no copy, or a trusted one.
     mirror: "MirrorSampler | None" = None
     #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
@@ -114,6 +114,8 @@ class CutoverApp(faust.App):
         #: Source topics: where records are gone, they go on behind the gap and say so.
         self.lossy: frozenset[str] = frozenset()
         self.doubts = Doubts()
+        #: Why, of all intake partitions that this process has had to quarantine.
+        self.quarantined: dict[int, str] = {}
         super().__init__(*args, **options)
 
     @property
@@ -175,7 +177,7 @@ class CutoverApp(faust.App):
 
     def quarantine_line(self) -> str:
         """Which intake partitions this process judges no more, and why; empty where there are none."""
-        found = sorted(self.judging.quarantined.items())
+        found = sorted(self.quarantined.items())
         return "; ".join(f"intake partition {number} is quarantined: {why}" for number, why in found)
 
     def recovery_remaining(self) -> int:
@@ -284,8 +286,8 @@ class CutoverApp(faust.App):
         if self.in_worker:
             # Everything is durable and the group has been left. What follows in Faust's worker is
             # two seconds of cancelling tasks, whose tracebacks look like crashes.
-            if self.judging.quarantined:
-                die(FatalError(self.quarantine_line()))
+            if line := self.quarantine_line():
+                die(FatalError(line))
             leave()
 
     async def on_stop(self) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
 from cutover_app.core.frames import FrameError
-from cutover_app.core.judge import DigestError
+from cutover_app.core.payloads import DigestError
 from cutover_app.core.state import RowError
 from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit
 from cutover_app.kafka.refusal import denied

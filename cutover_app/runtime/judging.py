@@ -117,8 +117,6 @@ class Judging:
         """Verdicts that this process has committed."""
         self.findings: Counter[str] = Counter()
         """Findings of these, by kind."""
-        self.quarantined: dict[int, str] = {}
-        """Why, of all partitions that this process has had to quarantine."""
 
     @property
     def seats(self) -> Mapping[int, Seat]:
@@ -189,7 +187,7 @@ class Judging:
     def _quarantine(self, seat: Seat, error: Exception) -> None:
         """Judge this partition no more, and say so: in the log, and beside its position for `status`."""
         partition, at = seat.judge.partition, seat.judge.next_offset
-        seat.quarantine = self.quarantined[partition] = f"{_origin(error)} behind intake offset {at}"
+        seat.quarantine = self._app.quarantined[partition] = f"{_origin(error)} behind intake offset {at}"
         seat.verdicts = []
         log.critical("intake partition %s is quarantined: %s; the others go on", partition, seat.quarantine)
         self._app.chunk_consumer.set_committable(TP(self._intake, partition), seat.committed, seat.quarantine)

@@ -176,14 +176,13 @@ def test_plan_creates_what_is_missing_and_nothing_twice(new_run: Callable[..., R
 
 
 def test_plan_warns_of_what_people_must_know(new_run: Callable[..., Run]) -> None:
-    """Short retention, compaction, an ignore whose date has passed, and that messages are held whole."""
+    """Short retention, an ignore whose date has passed, and that messages are held whole."""
     run = new_run()
-    run.create_sources(retention_ms="60000", cleanup_policy="compact,delete")
+    run.create_sources(retention_ms="60000")
     result = run("plan")
     assert result.code == 0
     text = " ".join(result.out.split())
     assert "keeps records for 1m, less than timing.remember (1h)" in text
-    assert "is compacted" in text
     assert "compare.ignore $.trace: its date 2020-01-31 has passed" in text
     assert "hold whole messages" in text
 
@@ -195,6 +194,22 @@ def test_plan_stops_where_records_go_before_they_are_judged(new_run: Callable[..
     result = run("plan")
     assert result.code == 1
     assert "less than timing.grace (4s)" in result.out
+
+
+def test_plan_stops_where_records_may_be_compacted_away(new_run: Callable[..., Run]) -> None:
+    """A compacted source topic is a problem, unless the contract says that it loses nothing."""
+    run = new_run()
+    run.create_sources(cleanup_policy="compact,delete")
+    result = run("plan")
+    assert result.code == 1
+    text = " ".join(result.out.split())
+    assert all(f"set {side}.compacted: true if it cannot" in text for side in ("legacy", "rebuilt"))
+    names = (run.contract.legacy.topic, run.contract.rebuilt.topic)
+    text = run.file.read_text()
+    for name in names:
+        text = text.replace(f"topic: {name}", f"topic: {name}, compacted: true")
+    run.file.write_text(text)
+    assert run("plan").code == 0
 
 
 def test_plan_finds_an_unfit_topic(planned: Run, kafka: Cluster, cutover: Runner, tmp_path: Path) -> None:

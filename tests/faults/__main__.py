@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cutover_app.lab.errors import LabError
-from tests.faults import brokers, clocks, load, outputs, shown, sources, state, workers
+from tests.faults import brokers, clocks, fleets, load, outputs, shown, sources, state, workers
 from tests.faults.ground import Ground
 from tests.faults.row import Row, Seen, select
 
-MODULES = (workers, brokers, sources, clocks, state, outputs, load, shown)
+MODULES = (workers, fleets, brokers, sources, clocks, state, outputs, load, shown)
 """Where the rows are: to import them is to have them."""
 WIDTH = 160
 

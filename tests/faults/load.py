@@ -6,6 +6,7 @@ import time
 from aiokafka import AIOKafkaProducer
 
 from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.limits import KEY_RECORDS_MAX
 from cutover_app.lab.run import JUDGED, Stage
 from tests.faults.ground import RATE, Ground
 from tests.faults.row import Seen, row
@@ -67,7 +68,7 @@ async def hostile(ground: Ground, seen: Seen) -> None:
 @row(41, f"{COPIES} copies of one message; {STORM} pairs, each of them wrong", "bounded, exact counts")
 async def alike(ground: Ground, seen: Seen) -> None:
     """One key takes what a whole topic does; a storm of mismatches is no more than slow."""
-    async with living(ground.cluster, ground.folder, f"row{ground.number}", (1, 1)) as life:
+    async with living(ground.cluster, ground.folder, f"copies{ground.number}", (1, 1)) as life:
         worker = await life.start()
         now_ms = int(time.time() * 1000)
         await life.publish(LEGACY, [1], when=lambda _n, _side: now_ms)
@@ -78,8 +79,11 @@ async def alike(ground: Ground, seen: Seen) -> None:
         peak = worker.usage().peak_rss_bytes
         found = await life.examine()
     seen.wrong += found.wrong
-    seen.expect(found.outcomes == {"duplicate": COPIES - 1}, f"{dict(found.outcomes)} in {took:.0f} s")
+    counted = {"duplicate": KEY_RECORDS_MAX - 2, "indeterminate": COPIES - KEY_RECORDS_MAX + 1}
+    seen.expect(found.outcomes == counted, f"{dict(found.outcomes)} in {took:.0f} s")
     seen.expect(peak < RSS_MAX, f"peak {peak / 2**20:.0f} MB")
+    played = await ground.play(seen, ground.plan(STORM / RATE, rate=None, workers=1, rates={"wrong_value": 1.0}))
+    seen.expect(played.found.outcomes.get("mismatch") == STORM, f"{dict(played.found.outcomes)}")
 
 
 async def _copies(bootstrap: str, topic: str, value: bytes, count: int, now_ms: int) -> None:

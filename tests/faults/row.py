@@ -35,27 +35,29 @@ class Row:
     play: "Callable[[Ground, Seen], Awaitable[None]]"
     daily: bool
     """Whether it is short and telling enough for every day."""
+    by_hand: bool
+    """Whether it is so long that it is played only when asked for by number."""
 
 
 ROWS: Final[dict[int, Row]] = {}
 
 
 def row(
-    number: int, injected: str, expected: str, *, daily: bool = False
+    number: int, injected: str, expected: str, *, daily: bool = False, by_hand: bool = False
 ) -> "Callable[[Callable[[Ground, Seen], Awaitable[None]]], Callable[[Ground, Seen], Awaitable[None]]]":
     """Add a row."""
 
     def add(play: "Callable[[Ground, Seen], Awaitable[None]]") -> "Callable[[Ground, Seen], Awaitable[None]]":
         assert number not in ROWS, number
-        ROWS[number] = Row(number, injected, expected, play, daily)
+        ROWS[number] = Row(number, injected, expected, play, daily, by_hand)
         return play
 
     return add
 
 
 def select(text: str) -> list[Row]:
-    """Return the rows that `1,2,30-33` names, or all for nothing. Raises `ValueError` for what is no row."""
-    wanted = list(_numbers(text)) if text else sorted(ROWS)
+    """Return the rows that `1,2,30-33` names, for nothing all that are not by hand. Raises `ValueError` for others."""
+    wanted = list(_numbers(text)) if text else sorted(number for number, each in ROWS.items() if not each.by_hand)
     if foreign := [number for number in wanted if number not in ROWS]:
         raise ValueError(f"no such row: {', '.join(map(str, foreign))}; there are {', '.join(map(str, sorted(ROWS)))}")
     return [ROWS[number] for number in wanted]

@@ -94,3 +94,9 @@ async def secrets(_ground: Ground, seen: Seen) -> None:
         "tests/integration/test_secured.py::test_a_worker_gets_in_by_every_mechanism",
         "tests/integration/test_secured.py::test_a_worker_says_why_it_is_refused",
     )
+
+
+@row(39, "digests of 16 bits: different messages have one", "no wrong merge; found out, and the worker ends")
+async def collisions(_ground: Ground, seen: Seen) -> None:
+    """Keys are compared whole; one equal pair in ten thousand is compared in full."""
+    await shown(seen, "tests/core/test_collisions.py")

@@ -29,7 +29,7 @@ TIMES = {
 """At which time a worker is killed at a place, where it is not the first."""
 
 
-@row(1, "SIGKILL of a worker at random moments, another starts", "equal to the oracle", daily=True)
+@row(1, "SIGKILL of a worker at random moments, another starts", "equal to the oracle")
 async def killed(ground: Ground, seen: Seen) -> None:
     """Kill whichever of two workers, three times, and start another each time."""
 
@@ -82,7 +82,7 @@ async def halted(ground: Ground, seen: Seen) -> None:
     await ground.play(seen, ground.plan(40), (0.25, halt))
 
 
-@row(4, f"the event loop of a worker stands still for {BLOCKED_SECONDS:g} s", "a delay, and nothing else", daily=True)
+@row(4, f"the event loop of a worker stands still for {BLOCKED_SECONDS:g} s", "a delay, and nothing else")
 async def blocked(ground: Ground, seen: Seen) -> None:
     """Shorter than the session: nobody takes over."""
     trap = f"judge.take=block:{BLOCKED_SECONDS}@40"
