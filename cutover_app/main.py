@@ -33,6 +33,7 @@ from cutover_app.runtime.access import AccessWatch
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.app import CutoverApp, check_wiring, settings
 from cutover_app.runtime.barriers import Barriers, Sampler, TopicSampler
+from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.datadir import datadir_of
 from cutover_app.runtime.direct import DirectReader
@@ -59,6 +60,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         intake=intake_of(contract),
         tables=app.batch_tables,
         checkpointer=app.checkpointer,
+        changelogs=app.changelogs,
         judge=app.judging,
         stages=({} if is_direct(contract) else {contract.legacy.topic: app.legacy})
         | {contract.rebuilt.topic: app.rebuilt},
@@ -93,11 +95,19 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
     app.checkpointer = Checkpointer(
         broker, app_id=app_id_of(contract), tables=app.batch_tables, verdicts=contract.verdicts.topic
     )
+    app.changelogs = Changelogs(
+        broker,
+        group=app_id_of(contract),
+        intake=intake_of(contract),
+        tables=app.batch_tables,
+        verdicts=contract.verdicts.topic,
+    )
     app.judging = Judging(
         judge_terms(contract, compiled),
         intake=intake_of(contract),
         tables=app.batch_tables,
         checkpointer=app.checkpointer,
+        changelogs=app.changelogs,
         app=app,
     )
     app.agent(app.chunk_topic(intake_of(contract)), name=AGENTS[2])(judge)

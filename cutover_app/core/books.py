@@ -80,6 +80,13 @@ class Books(msgspec.Struct, array_like=True):
     """How many imbalances there were in all."""
     seen_ms: list[int] = []
     """Per source: the timestamp of the last entry that arrived; what a source is known by once its topic is gone."""
+    payloads: int = 0
+    keys: int = 0
+    """How many payloads, and how many rows of keys and order keys, are kept: a row that is gone is noticed."""
+    begins: dict[str, int] = {}
+    """Per table: where its changelog begins, if not at 0. What was below it was gone when these books were opened."""
+    again_to: int = -1
+    """Intake offset up to which all this had been judged before, in books that could not be read any more."""
 
     def source_index(self, source: Source) -> int:
         """Return the place of a source, new ones at the end: a function of the log alone."""

@@ -38,6 +38,8 @@ class RowCache(Generic[Row]):
         self._cold: dict[bytes, Row] = {}
         self._dirty: set[bytes] = set()
         self._dropped: set[bytes] = set()
+        self.grown = 0
+        """By how many rows there are more than when this was made."""
 
     def __repr__(self) -> str:
         """Return how many rows are in memory."""
@@ -72,6 +74,7 @@ class RowCache(Generic[Row]):
         """Take in a new row; `changed` has still to be told."""
         self._hot[key] = row
         self._dropped.discard(key)
+        self.grown += 1
         return row
 
     def changed(self, keys: Iterable[bytes]) -> None:
@@ -84,6 +87,7 @@ class RowCache(Generic[Row]):
         self._cold.pop(key, None)
         self._dirty.discard(key)
         self._dropped.add(key)
+        self.grown -= 1
 
     def changes(self) -> dict[bytes, bytes | None]:
         """Return what differs from the store: encoded rows, None for what was dropped."""

@@ -85,6 +85,7 @@ class Rows:
     def __init__(self, store: Store, books: Books) -> None:
         self._store = store
         self._books = books
+        self._counted = books.keys
         self.keys = RowCache(store, SETTLED_TABLE, KeyRow)
         """Key rows."""
         self.orders = RowCache(store, SETTLED_TABLE, OrderRow)
@@ -121,6 +122,7 @@ class Rows:
 
     def add_payload(self, side: int, position: int, row: PendingRow) -> None:
         """Keep the payload of a record that has just arrived, at the end of its side's queue."""
+        self._books.payloads += 1
         self._payloads[position] = (side, row)
         self._queues[side].tail.append(position)
         if side == REBUILT and len(self._queues) > UNPROVEN:
@@ -128,6 +130,7 @@ class Rows:
 
     def restore_payload(self, side: int, position: int, row: PendingRow) -> None:
         """Keep a payload again whose record lost its equal partner; its place in the queue is that of its arrival."""
+        self._books.payloads += 1
         self._payloads[position] = (side, row)
         self._unwanted.discard(pending_key(side, position))
         for number, queue in enumerate(self._queues):
@@ -136,6 +139,7 @@ class Rows:
 
     def drop_payload(self, side: int, position: int) -> None:
         """Drop a payload that nothing will ask for again."""
+        self._books.payloads -= 1
         if self._payloads.pop(position, None) is None or position <= self._committed_to:
             self._unwanted.add(pending_key(side, position))
 
@@ -318,6 +322,7 @@ class Rows:
     def changes(self) -> Changes:
         """Return what differs from the store, the books' row included."""
         self._fill_buckets()
+        self._books.keys = self._counted + self.keys.grown + self.orders.grown
         settled = self.keys.changes()
         settled.update(self.orders.changes())
         settled.update(self._buckets)

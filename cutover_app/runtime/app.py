@@ -31,6 +31,7 @@ from cutover_app.runtime.worker import Standing, WorkerState
 
 if TYPE_CHECKING:
     from cutover_app.kafka.mirror import MirrorSampler
+    from cutover_app.runtime.changelogs import Changelogs
     from cutover_app.runtime.forwarding import Forwarder
     from cutover_app.runtime.judging import Judging
 
@@ -92,6 +93,7 @@ class CutoverApp(faust.App):
     partitions: Partitions
     batch_tables: list[BatchTable]
     checkpointer: Checkpointer
+    changelogs: "Changelogs"
     legacy: "Forwarder"
     rebuilt: "Forwarder"
     judging: "Judging"

@@ -92,6 +92,8 @@ class Checkpointer:
         if not outputs:
             return
         began = time.monotonic()
+        for name in rows:
+            self._tables[name].check_room()
         await failpoint_waiting("checkpoint.begun", partition)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):

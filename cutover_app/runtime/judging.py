@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING, Final
 
 from faust.types import TP
 
+from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.frames import LEGACY, REBUILT, decode_frame
 from cutover_app.core.judge import Judge, JudgeTerms
+from cutover_app.core.rows import BOOKS_TABLE
+from cutover_app.core.state import RowError, decode_row
 from cutover_app.core.verdicts import Verdict, encode_verdict
+from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.failpoints import failpoint, failpoint_waiting
-from cutover_app.runtime.fatal import EXPECTED, die
+from cutover_app.runtime.fatal import EXPECTED, FatalError, die
 from cutover_app.runtime.table import BatchTable
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ CHECKPOINT_ENTRIES: Final = 20_000
 """Entries of one partition after which changes are committed, whatever their age: it bounds memory."""
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 """Payloads of one partition that wait for partners, about, after which they are committed: then they are on disk."""
+DELETED_ROWS: Final = 20_000
+"""Rows that one transaction deletes, where they are to be made again."""
 IDLE_SECONDS: Final = 10.0
 """Age at which a partition that saw nothing but barriers is committed."""
 
@@ -49,6 +55,14 @@ class PartitionRows:
     def __init__(self, tables: Sequence[BatchTable], partition: int) -> None:
         self._tables = {table.name: table for table in tables}
         self._partition = partition
+
+    def judged_to(self) -> int:
+        """Return the offset in the books; -1 where they cannot be read."""
+        data = self.get(BOOKS_TABLE, BOOKS_KEY)
+        try:
+            return -1 if data is None else decode_row(Books, data).at
+        except RowError:
+            return -1
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return one row."""
@@ -105,12 +119,14 @@ class Judging:
         intake: str,
         tables: Sequence[BatchTable],
         checkpointer: Checkpointer,
+        changelogs: Changelogs,
         app: "CutoverApp",
     ) -> None:
         self._terms = terms
         self._intake = intake
         self._tables = tables
         self._checkpointer = checkpointer
+        self._changelogs = changelogs
         self._app = app
         self._seats: dict[int, Seat] = {}
         self.outcomes: Counter[str] = Counter()
@@ -129,9 +145,32 @@ class Judging:
 
     async def open(self, partition: int) -> int:
         """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
-        judge = Judge(self._terms, partition, PartitionRows(self._tables, partition))
+        rows = PartitionRows(self._tables, partition)
+        if line := await self._changelogs.flaw(partition, rows):
+            judge = await self._begin_again(partition, rows, line)
+        else:
+            judge = Judge(self._terms, partition, rows)
         self._seats[partition] = Seat(judge)
         return judge.next_offset
+
+    async def _begin_again(self, partition: int, rows: PartitionRows, line: str) -> Judge:
+        """Delete rows that are not what was written, books first, and start a judge at the beginning of intake."""
+        begin = self._changelogs.intake_begins[partition]
+        if begin:
+            raise FatalError(
+                f"intake partition {partition}: {line}; and its state cannot be made again, because its intake begins "
+                f"at offset {begin}: begin a new run, which reads the source topics again (`cutover reset`, or another "
+                "`run`); what is gone from them will be indeterminate"
+            )
+        log.warning("intake partition %s: %s; it is judged again from the beginning of its intake", partition, line)
+        again_to = await self._changelogs.judged_to(partition, rows.judged_to())
+        for table in (BOOKS_TABLE, *(each.name for each in self._tables)):
+            while found := rows.scan(table, b"", DELETED_ROWS):
+                await self._checkpointer.commit(partition, {table: [(key, None) for key, _ in found]})
+        judge = Judge(self._terms, partition, rows)
+        judge.books.begins = self._changelogs.begins(partition)
+        judge.books.again_to = again_to
+        return judge
 
     async def close(self, partition: int) -> None:
         """Checkpoint, then drop the judge."""
@@ -149,6 +188,9 @@ class Judging:
             return
         try:
             _judge(seat, chunk)
+        except RowError:
+            self._condemn(chunk.tp.partition)
+            raise
         except EXPECTED:
             raise
         except Exception as error:
@@ -168,6 +210,9 @@ class Judging:
         seat.entries, seat.bytes, seat.since = 0, 0, time.monotonic()
         try:
             rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
+        except RowError:
+            self._condemn(judge.partition)
+            raise
         except EXPECTED:
             raise
         except Exception as error:
@@ -183,6 +228,11 @@ class Judging:
         self.findings.update(finding.kind for verdict in decided for finding in verdict.findings)
         seat.committed = judge.next_offset
         self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), seat.committed)
+
+    def _condemn(self, partition: int) -> None:
+        """Have every row looked at by whoever starts here next: one of them was not written by a checkpoint."""
+        for table in self._tables:
+            table.data.partition(partition).condemn()
 
     def _quarantine(self, seat: Seat, error: Exception) -> None:
         """Judge this partition no more, and say so: in the log, and beside its position for `status`."""

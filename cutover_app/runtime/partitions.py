@@ -2,9 +2,11 @@
 
 Order of one assignment, for intake partition i:
 
-1. `Checkpointer.open(i)`: the former owner is fenced, what it left open is aborted.
+1. `Checkpointer.open(i)`: the former owner is fenced, what it left open is aborted. `Changelogs.look()`: what was
+   written is known, and nobody else writes any more.
 2. Faust recovers the tables of partition i from their changelogs, read committed.
-3. `Judge.open(i)`: reads the books row, returns the position from which intake is to be read.
+3. `Judge.open(i)`: looks whether the rows are what was written, else begins again; reads the books row, returns the
+   position from which intake is to be read.
 4. `Stage.assigned(positions)`, per side: the source partitions of this worker and where they start.
 5. The consumer seeks, whatever the group's offsets say for intake, and the streams begin.
 
@@ -19,6 +21,7 @@ from typing import Protocol
 
 from faust.types import TP
 
+from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.fatal import FatalError
 from cutover_app.runtime.table import BatchTable
@@ -56,12 +59,14 @@ class Partitions:
         intake: str,
         tables: Sequence[BatchTable],
         checkpointer: Checkpointer,
+        changelogs: Changelogs | None = None,
         judge: Judge,
         stages: Mapping[str, Stage],
     ) -> None:
         self.intake = intake
         self.tables = tables
         self.checkpointer = checkpointer
+        self.changelogs = changelogs
         self.judge = judge
         self.stages = stages
         self._lock = asyncio.Lock()
@@ -80,6 +85,8 @@ class Partitions:
                 )
         async with self._lock:
             await asyncio.gather(*(self.checkpointer.open(number) for number in mine))
+            if mine and self.changelogs is not None:
+                await self.changelogs.look(mine)
 
     async def open(self, assigned: Iterable[TP], starts: Mapping[TP, int], ours: Callable[[], bool]) -> dict[TP, int]:
         """Steps 3 and 4; `starts` are the positions of the source partitions."""

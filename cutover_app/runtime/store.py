@@ -2,6 +2,10 @@
 
 RocksDB's defaults would let every one of some fifty small databases take 2 GiB of cache and
 200 MiB of write buffers. Here one cache and one write buffer budget serve the whole process.
+
+A database is a copy of its changelog and never worth saving. One that cannot be opened is wiped and
+read anew; one that turns out to be damaged later ends the worker, and is wiped when the next one
+starts. A full disk is nobody's damage: it ends the worker before it writes anything anywhere.
 """
 
 import fcntl
@@ -9,9 +13,10 @@ import functools
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from rocksdict import (
     AccessType,
@@ -40,7 +45,11 @@ STALE_SECONDS = 12 * 3600
 #: Where Faust's own RocksDB store keeps it, so that its tools find it.
 OFFSET_KEY = b"__faust\0offset__"
 CHANGELOG_KEY = b"__faust\0changelog__"
-_META = frozenset({OFFSET_KEY, CHANGELOG_KEY})
+WHOLE_KEY = b"__cutover\0whole__"
+_META = frozenset({OFFSET_KEY, CHANGELOG_KEY, WHOLE_KEY})
+
+FREE_BYTES_MIN: Final = 64 * 1024 * 1024
+"""With less room than this on its disk a worker writes nothing: a checkpoint of all partitions takes less."""
 
 
 @functools.cache
@@ -64,6 +73,15 @@ def _options() -> Options:
     return options
 
 
+class DamageError(Exception):
+    """A database that cannot be opened."""
+
+
+# As RocksDB says it.
+_LOCKED: Final = "While lock file"
+_FULL: Final = "No space left on device"
+
+
 def lock_directory(directory: Path) -> IO[str]:
     """Make a state directory ours, and nobody else's to read, before the fleet hears of this worker.
 
@@ -82,28 +100,50 @@ def lock_directory(directory: Path) -> IO[str]:
 def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
     """Open or create; a directory that another process has open is a fatal error at once.
 
-    Rows of another changelog topic, even of the same name, are wiped; so are rows too old to continue.
+    Rows of another changelog topic, even of the same name, are wiped; so are damaged ones, and those too old to go on.
     """
     directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    too_old = _age_seconds(directory) > STALE_SECONDS
-    store = _open(directory)
-    stored = store.changelog_id()
-    if too_old or stored not in (None, changelog_id):
-        log.warning("%s is %s; rebuilding it", directory, "too old" if too_old else "of another run")
-        store.close()
-        shutil.rmtree(directory)
-        store = _open(directory)
+    check_room(directory.parent)
+    store, flaw = None, "too old" if _age_seconds(directory) > STALE_SECONDS else ""
+    if _mark(directory).exists():
+        flaw = "damaged"
+    if not flaw:
+        try:
+            store = PartitionStore(directory)
+            if store.changelog_id() not in (None, changelog_id):
+                flaw = "of another run"
+        except DamageError as error:
+            flaw = f"damaged ({error})"
+    if flaw:
+        log.warning("%s is %s; it is wiped, and read anew from its changelog", directory, flaw)
+        if store is not None:
+            store.close()
+        wipe(directory)
+        store = None
+    store = store or PartitionStore(directory)
     store.set_changelog_id(changelog_id)
     return store
 
 
-def _open(directory: Path) -> "PartitionStore":
-    try:
-        return PartitionStore(Rdict(str(directory), _options(), access_type=AccessType.read_write()))
-    except Exception as error:
-        if "lock" in str(error).lower():
-            raise FatalError(f"{directory} is in use by another process") from error
-        raise FatalError(f"{directory} cannot be opened: {error}") from error
+def wipe(directory: Path) -> None:
+    """Remove a closed database, and the mark of its damage last: it may take several attempts."""
+    if directory.exists():
+        shutil.rmtree(directory)
+    _mark(directory).unlink(missing_ok=True)
+
+
+def check_room(directory: Path) -> None:
+    """Raise `FatalError` where the disk is about to be full."""
+    free = shutil.disk_usage(directory).free
+    if free < FREE_BYTES_MIN:
+        raise FatalError(
+            f"the disk of {directory} is full: {free / 2**20:.0f} MB are free, {FREE_BYTES_MIN / 2**20:.0f} MB are the "
+            "least; make room there, or name another datadir, and start again: nothing is lost"
+        )
+
+
+def _mark(directory: Path) -> Path:
+    return directory.with_suffix(".damaged")
 
 
 def _age_seconds(directory: Path) -> float:
@@ -112,10 +152,38 @@ def _age_seconds(directory: Path) -> float:
 
 
 class PartitionStore:
-    """Ordered bytes, and the changelog offset that they stand for."""
+    """Ordered bytes, and the changelog offset that they stand for.
 
-    def __init__(self, db: Any) -> None:
-        self._db = db
+    A database that turns out to be damaged raises `FatalError`, and is marked to be wiped; one that is found so at once
+    raises `DamageError`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        try:
+            self._db: Any = Rdict(str(directory), _options(), access_type=AccessType.read_write())
+        except Exception as error:
+            if _LOCKED in str(error):
+                raise FatalError(f"{directory} is in use by another process") from error
+            if _FULL in str(error):
+                check_room(directory.parent)
+            raise DamageError(str(error)) from error
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except FatalError:
+            raise
+        except Exception as error:
+            if _FULL in str(error):
+                raise FatalError(f"{self.directory} cannot be written: {error}") from error
+            self.condemn()
+            raise FatalError(f"{self.directory} is damaged: {error}; the next start reads it anew") from error
+
+    def condemn(self) -> None:
+        """Have these rows wiped when they are opened next."""
+        _mark(self.directory).touch()
 
     def offset(self) -> int | None:
         """Changelog offset of the last write; None where nothing was ever written."""
@@ -133,24 +201,47 @@ class PartitionStore:
 
     def get(self, key: bytes) -> bytes | None:
         """One row."""
-        value: bytes | None = self._db.get(key)
+        with self._watched():
+            value: bytes | None = self._db.get(key)
         return value
 
     def multi_get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Rows in the order of the keys."""
-        found: list[bytes | None] = self._db.get(list(keys)) if keys else []
+        if not keys:
+            return []
+        with self._watched():
+            found: list[bytes | None] = self._db.get(list(keys))
         return found
 
     def scan(self, start: bytes, *, limit: int, end: bytes | None = None) -> list[tuple[bytes, bytes]]:
         """Rows from `start` on, before `end`."""
         rows: list[tuple[bytes, bytes]] = []
-        found: Iterable[tuple[bytes, bytes]] = self._db.items(from_key=start)
-        for key, value in found:
-            if len(rows) >= limit or (end is not None and key >= end):
-                break
-            if key not in _META:
-                rows.append((key, value))
+        last = start
+        with self._watched():
+            for key, value in self._db.items(from_key=start):
+                if len(rows) >= limit or (end is not None and key >= end):
+                    return rows
+                last = key
+                if key not in _META:
+                    rows.append((key, value))
+            self._check_end(last)
         return rows
+
+    def _check_end(self, last: bytes) -> None:
+        """Raise where rows end for another reason than that there are no more: an iteration ends without a word."""
+        rest = self._db.iter()
+        rest.seek(last)
+        while rest.valid():
+            rest.next()
+        rest.status()
+
+    def is_whole(self) -> bool:
+        """Tell whether these rows have been looked at since they were read anew (`core/integrity.py`)."""
+        return self._db.get(WHOLE_KEY) is not None
+
+    def set_whole(self) -> None:
+        """Remember it."""
+        self._db.put(WHOLE_KEY, b"")
 
     def write(self, rows: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
         """All rows and the offset, or nothing."""
@@ -162,7 +253,8 @@ class PartitionStore:
             else:
                 put(key, value)
         put(OFFSET_KEY, str(changelog_offset).encode())
-        self._db.write(batch)
+        with self._watched():
+            self._db.write(batch)
 
     def close(self) -> None:
         """Let go of the lock at once; what was not flushed is in RocksDB's own log."""

@@ -19,7 +19,7 @@ from faust.types import TP, EventT
 from cutover_app.runtime.chunks import Chunk, ChunkSchema
 from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import die
-from cutover_app.runtime.store import PartitionStore, open_store
+from cutover_app.runtime.store import PartitionStore, check_room, open_store, wipe
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
@@ -49,6 +49,16 @@ class BatchStore(Store[Any, Any]):
             changelog_id = self.app.topic_ids.get(self.table.changelog_topic.get_topic_name(), "")
             store = self._open[number] = open_store(directory, changelog_id=changelog_id)
         return store
+
+    def wipe_beyond(self, number: int, end: int) -> bool:
+        """Wipe the rows of a partition whose changelog ends before them; tell whether they were."""
+        store = self.partition(number)
+        offset = store.offset()
+        if offset is None or offset < end:
+            return False
+        self._open.pop(number).close()
+        wipe(store.directory)
+        return True
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Changelog offset up to which the local rows are complete."""
@@ -130,6 +140,10 @@ class BatchTable(Table[Any, Any]):
     ) -> list[tuple[bytes, bytes]]:
         """Rows with start <= key < end in the order of their keys, `limit` at most."""
         return self.data.partition(partition).scan(start, limit=limit, end=end)
+
+    def check_room(self) -> None:
+        """Raise `FatalError` where the disk is too full to write to."""
+        check_room(self.app.conf.tabledir)
 
     def write_batch(self, partition: int, rows: Rows, changelog_offset: int) -> None:
         """Apply rows (None deletes) that the changelog holds up to this offset."""

@@ -153,6 +153,7 @@ class Examination:
         checks = (
             self.equals_oracle,
             self.balances,
+            self.rows_are_whole,
             self.revisions_are_ordered,
             self.resolved_name_their_pair,
             self.families_count_what_stands,
@@ -185,11 +186,20 @@ class Examination:
             lines.append(f"{redelivered} redelivered in the books, {self.accepted.redelivered} truly")
         return lines
 
+    def rows_are_whole(self) -> list[str]:
+        """Whatever a judge began on was what had been committed: nothing of it is taken for flawed."""
+        return list(self.host.flaws)
+
     def revisions_are_ordered(self) -> list[str]:
-        """Revisions of an id ascend in `rev` by one and never go back in `at`, in the order of their commits."""
+        """Revisions of an id ascend in `rev` by one and never go back in `at`, in the order of their commits.
+
+        A judge that had to begin again counts from one again.
+        """
         lines = []
         newest: dict[str, Verdict] = {}
-        for verdict in self.host.committed.verdicts:
+        for number, verdict in enumerate(self.host.committed.verdicts):
+            if number in self.host.lives:
+                newest.clear()
             former = newest.get(verdict.id)
             if verdict.rev != (former.rev if former else 0) + 1:
                 lines.append(f"{verdict.id[:12]} revision {verdict.rev} after {former and former.rev}")

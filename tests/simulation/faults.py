@@ -6,6 +6,7 @@ FAULTS = {
     "fenced commit": "the checkpoint of a replaced judge was refused",
     "judge crash": "a judge died with applied, uncommitted work",
     "judge crash at commit": "a judge died between taking a checkpoint and committing it",
+    "rows lost": "all rows of a partition that had been judged were lost, and it was judged from its beginning again",
     "judge crash after commit": "a judge died with nothing uncommitted",
     "sender crash": "a stage-one sender died and came back under another id",
     "sends lost in a crash": "frames in flight died with their sender",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.integrity import Found, flaw
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.verdicts import Verdict
 from tests.simulation.intake import IntakePartition
@@ -16,6 +17,9 @@ from tests.simulation.setting import Setting
 
 Rows = dict[str, dict[bytes, bytes]]
 Changes = dict[str, dict[bytes, bytes | None]]
+
+LOOK_EVERY = 4
+"""One start of a judge in so many looks at all rows that it begins on."""
 
 
 class MemoryStore:
@@ -61,6 +65,8 @@ class Committed:
     generation: int = 0
     store: MemoryStore = field(default_factory=lambda: MemoryStore({}))
     verdicts: list[Verdict] = field(default_factory=list)
+    judged: int = 0
+    """The highest intake offset below which everything was judged at a commit."""
 
     def commit(self, generation: int, changes: Changes, verdicts: list[Verdict]) -> bool:
         """Commit all or nothing; False to a writer that has been fenced."""
@@ -126,6 +132,9 @@ class JudgeHost:
         self.committed = committed()
         self.said: list[Verdict] = []
         """Every revision that was ever decided, committed or not."""
+        self.lives: list[int] = []
+        """How many verdicts had been committed each time that all rows were lost."""
+        self.flaws: list[str] = []
         self.runs: list[Run] = []
         self._zombies: list[Run] = []
         self.run = self._begin()
@@ -136,6 +145,10 @@ class JudgeHost:
 
     def _begin(self) -> Run:
         run = Run(self._terms, self.partition.number, self.committed, self._make)
+        if not run.judge.next_offset:
+            run.judge.books.again_to = self.committed.judged - 1
+        elif line := flaw(run.store, Found(self.committed.judged, whole=len(self.runs) % LOOK_EVERY == 0)):
+            self.flaws.append(line)
         self.runs.append(run)
         return run
 
@@ -166,7 +179,7 @@ class JudgeHost:
 
     def _fail(self, rng: Random) -> None:
         reached = self._setting.reached
-        kind = rng.randrange(4)
+        kind = rng.randrange(5)
         if kind == 0:
             reached["judge crash"] += self.run.uncommitted > 0
         elif kind == 3:
@@ -179,9 +192,19 @@ class JudgeHost:
             self.said += verdicts
             self.committed.abort(changes, verdicts, rng)
             reached["judge crash at commit"] += 1
+        elif kind == 4:
+            self._lose_rows()
+            return
         else:
             self._zombies.append(self.run)
             reached["zombie judge"] += 1
+        self.run = self._begin()
+
+    def _lose_rows(self) -> None:
+        """Find all rows flawed, and judge again from the beginning of intake."""
+        self._setting.reached["rows lost"] += self.committed.judged > 0
+        self.lives.append(len(self.committed.verdicts))
+        self.committed.store = MemoryStore({})
         self.run = self._begin()
 
     def _work_zombie(self, zombie: Run, rng: Random) -> None:
@@ -197,6 +220,7 @@ class JudgeHost:
         self.said += verdicts
         if not self.committed.commit(run.generation, changes, verdicts):
             return False
+        self.committed.judged = max(self.committed.judged, run.judge.next_offset)
         if run.store is not self.committed.store:
             run.store.apply(changes)
         run.judge.committed()

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from cutover_app.core import judge, pairing
+from cutover_app.core import pairing, payloads
 from cutover_app.core.closing import CUT, Clock, Frontier
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.frames import Frame, Records
@@ -272,9 +272,10 @@ MUTANTS: dict[str, Mutant] = {
         ),
     ),
     "order-judged-once": (Parts(), lambda: patch.object(Ordering, "settle", _no_second_look)),
+    "not-settled-where-it-stood": (Parts(), lambda: patch.object(Judge, "_judge_again", lambda _judge: None)),
     "settled-once": (Parts(judge=SettledOnce), _nothing),
     "edges-wake-the-forgotten": (Parts(judge=EdgesWakeTheForgotten), _nothing),
-    "tolerated-payloads-dropped": (Parts(), lambda: patch.object(judge, "_compared_again", lambda _row: set())),
+    "tolerated-payloads-dropped": (Parts(), lambda: patch.object(payloads, "_compared_again", lambda _row: set())),
     "untold-edge": (Parts(), lambda: patch.object(Sender, "_lose", _untold(Sender._lose))),
 }
 
