@@ -78,8 +78,8 @@ class DamageError(Exception):
 
 
 # As RocksDB says it.
-_LOCKED: Final = "While lock file"
-_FULL: Final = "No space left on device"
+_LOCKED: Final = "/LOCK: "
+_IO: Final = "IO error: "
 
 
 def lock_directory(directory: Path) -> IO[str]:
@@ -165,8 +165,8 @@ class PartitionStore:
         except Exception as error:
             if _LOCKED in str(error):
                 raise FatalError(f"{directory} is in use by another process") from error
-            if _FULL in str(error):
-                check_room(directory.parent)
+            if str(error).startswith(_IO):  # the disk's trouble, or a permission: to wipe would help nobody
+                raise FatalError(f"{directory} cannot be opened: {error}") from error
             raise DamageError(str(error)) from error
 
     @contextmanager
@@ -176,8 +176,8 @@ class PartitionStore:
         except FatalError:
             raise
         except Exception as error:
-            if _FULL in str(error):
-                raise FatalError(f"{self.directory} cannot be written: {error}") from error
+            if str(error).startswith(_IO):
+                raise FatalError(f"{self.directory} cannot be read or written: {error}") from error
             self.condemn()
             raise FatalError(f"{self.directory} is damaged: {error}; the next start reads it anew") from error
 

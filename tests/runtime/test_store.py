@@ -83,3 +83,97 @@ def test_the_state_directory_is_private(tmp_path: Path) -> None:
     store = open_store(tmp_path / "state" / "tables" / "t-0.db")
     assert (tmp_path / "state" / "tables").stat().st_mode & 0o077 == 0
     store.close()
+
+
+def filled(directory: Path) -> None:
+    """Write rows enough for many blocks, and close."""
+    store = open_store(directory)
+    for number in range(20):
+        store.write([(b"k%06d" % (number * 1000 + each), os.urandom(64)) for each in range(1000)], number)
+    store._db.flush()
+    store.close()
+
+
+def flip(directory: Path, pattern: str, place: float) -> None:
+    """Flip some bytes of the newest file of that name."""
+    file = max(directory.glob(pattern))
+    data = bytearray(file.read_bytes())
+    at = int(len(data) * place)
+    data[at : at + 16] = bytes(each ^ 0xFF for each in data[at : at + 16])
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(("pattern", "place"), [("*.sst", 0.9999), ("MANIFEST-*", 0.5), ("CURRENT", 0.2)])
+def test_a_damaged_database_is_wiped(
+    tmp_path: Path, pattern: str, place: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is empty, so that its changelog is read anew, and the log says so in one line."""
+    directory = tmp_path / "t-0.db"
+    filled(directory)
+    flip(directory, pattern, place)
+    store = open_store(directory)
+    assert (store.offset(), store.scan(b"", limit=9)) == (None, [])
+    assert [f"{directory} is damaged" in line for line in caplog.messages] == [True]
+    store.close()
+
+
+def test_a_database_that_has_lost_a_file_is_wiped(tmp_path: Path) -> None:
+    """Files of rows are missing: what is left is no copy of anything."""
+    directory = tmp_path / "t-0.db"
+    filled(directory)
+    for file in directory.glob("*.sst"):
+        file.unlink()
+    store = open_store(directory)
+    assert store.offset() is None
+    store.close()
+
+
+@pytest.mark.parametrize("read", ["get", "multi_get", "scan"])
+def test_damage_that_is_met_later_ends_the_worker(tmp_path: Path, read: str) -> None:
+    """No rows are left out in silence, not even by a scan, and the next start reads the changelog anew."""
+    directory = tmp_path / "t-0.db"
+    filled(directory)
+    flip(directory, "*.sst", 0.5)
+    store = open_store(directory)
+    keys = [b"k%06d" % number for number in range(20_000)]
+    reads = {
+        "get": lambda: [store.get(key) for key in keys],
+        "multi_get": lambda: store.multi_get(keys),
+        "scan": lambda: store.scan(b"", limit=len(keys) + 1),
+    }
+    with pytest.raises(FatalError, match=r"is damaged: Corruption.*the next start reads it anew"):
+        reads[read]()
+    store.close()
+    again = open_store(directory)
+    assert again.offset() is None
+    again.close()
+    once_more = open_store(directory)
+    assert once_more.changelog_id() == ""
+    once_more.close()
+
+
+def test_a_full_disk_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is opened, and nothing is wiped; the line says how much room is needed."""
+    filled(tmp_path / "t-0.db")
+    monkeypatch.setattr(module, "FREE_BYTES_MIN", 1 << 62)
+    with pytest.raises(FatalError, match=r"the disk of .* is full: .* make room there"):
+        open_store(tmp_path / "t-0.db")
+    monkeypatch.undo()
+    store = open_store(tmp_path / "t-0.db")
+    assert store.offset() == 19
+    store.close()
+
+
+def test_rows_that_were_looked_at_stay_so(tmp_path: Path) -> None:
+    """Until they are read anew."""
+    store = open_store(tmp_path / "t-0.db", changelog_id="one")
+    assert not store.is_whole()
+    store.set_whole()
+    store.close()
+    again = open_store(tmp_path / "t-0.db", changelog_id="one")
+    assert again.is_whole()
+    again.condemn()
+    again.close()
+    anew = open_store(tmp_path / "t-0.db", changelog_id="one")
+    assert not anew.is_whole()
+    anew.close()
