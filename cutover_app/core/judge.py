@@ -117,22 +117,16 @@ class Judge:
         if offset <= self.books.at:
             raise ValueError(f"intake offset {offset} after {self.books.at} in partition {self.books.partition}")
         self._check_rules(frame.rules, f"intake partition {self.books.partition}, offset {offset},")
-        if self.books.at <= self.books.again_to < offset:
-            self._judge_again()
         now = self.books.clock.advance(append_ms, self.terms.interval_ms)
         self.books.at = offset
         if isinstance(frame, Records):
             self._take_records(frame, offset, now)
         else:
             self._take_barrier(frame, offset, now)
-
-    def _judge_again(self) -> None:
-        """Publish whatever differs where the judge before this one stood.
-
-        What it had said there is still true there and is said again, so that whoever revises it later knows of it.
-        """
-        self.settle(crowded=True)
-        self.books.again_to = -1
+        if offset <= self.books.again_to:
+            # Wherever the judge before this one decided, this one decides too: so it knows of all that was said, and a
+            # verdict that stands until the next outcome is decided (R5) is revised by whoever decides that.
+            self.settle(crowded=offset == self.books.again_to)
 
     def settle(self, *, crowded: bool = False) -> None:
         """Decide every touched key and queue what is to be published; those with many records only if asked for.

@@ -190,7 +190,9 @@ class Watch:
             family = decode_row(FamilyRow, record.value)
             self.families[record.partition, family.kind, family.path] = family
         elif record.key == BOOKS_KEY:
-            books = self.books[record.partition] = decode_row(Books, record.value)
+            books = self.books[record.partition] = decode_row(
+                Books, ROW_VERSION + record.value[1:]
+            )  # whichever version wrote it
             self.books_ms[record.partition] = record.timestamp
             accepted = sum(ledger.accepted for ledger in books.ledgers)
             if self.accepted_ms.get(record.partition, (-1, 0))[0] != accepted:

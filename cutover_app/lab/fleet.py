@@ -92,12 +92,12 @@ class Fleet:
     """The workers of one contract, on one cluster."""
 
     def __init__(self, cluster: Cluster, contract: Path, *, name: str = "worker", under: Sequence[str] = ()) -> None:
-        """`under` is a command that runs the workers' commands: in a network or with a clock of its own, for one."""
         self.workers: list[Worker] = []
+        self.under = under
+        """A command that runs the commands of workers from now on: in a network or with a clock of its own, for one."""
         self._cluster = cluster
         self._contract = contract
         self._name = name
-        self._under = under
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -127,7 +127,7 @@ class Fleet:
         log = directory / "worker.log"
         with log.open("ab") as output:
             process = self._cluster.spawn(
-                [*self._under, *COMMAND, "worker", *web],
+                [*self.under, *COMMAND, "worker", *web],
                 log=output,
                 env=environment(
                     self._contract, self._cluster.bootstrap, CUTOVER_DATADIR=str(directory / "data"), **env

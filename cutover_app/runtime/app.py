@@ -24,7 +24,7 @@ from cutover_app.runtime.fatal import FatalError, die, die_after, leave
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
-from cutover_app.runtime.store import lock_directory
+from cutover_app.runtime.store import lock_directory, renew
 from cutover_app.runtime.table import BatchTable
 from cutover_app.runtime.transport import ChunkConsumer, ChunkTransport
 from cutover_app.runtime.worker import Standing, WorkerState
@@ -254,6 +254,7 @@ class CutoverApp(faust.App):
             if self.in_worker:
                 self._take_datadir()
                 self._lock = lock_directory(self.conf.datadir)
+                renew(self.conf.tabledir)
             _spare_the_collector()
             _spare_the_logs()
             await super().start()

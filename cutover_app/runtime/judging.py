@@ -231,8 +231,7 @@ class Judging:
 
     def _condemn(self, partition: int) -> None:
         """Have every row looked at by whoever starts here next: one of them was not written by a checkpoint."""
-        for table in self._tables:
-            table.data.partition(partition).condemn()
+        self._tables[0].data.partition(partition).condemn()
 
     def _quarantine(self, seat: Seat, error: Exception) -> None:
         """Judge this partition no more, and say so: in the log, and beside its position for `status`."""

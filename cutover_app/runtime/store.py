@@ -48,6 +48,8 @@ CHANGELOG_KEY = b"__faust\0changelog__"
 WHOLE_KEY = b"__cutover\0whole__"
 _META = frozenset({OFFSET_KEY, CHANGELOG_KEY, WHOLE_KEY})
 
+CONDEMNED: Final = "damaged"
+"""The file that says that all databases beside it are to be wiped."""
 FREE_BYTES_MIN: Final = 64 * 1024 * 1024
 """With less room than this on its disk a worker writes nothing: a checkpoint of all partitions takes less."""
 
@@ -80,6 +82,7 @@ class DamageError(Exception):
 # As RocksDB says it.
 _LOCKED: Final = "/LOCK: "
 _IO: Final = "IO error: "
+_LOST: Final = "IO error: No such file or directory"
 
 
 def lock_directory(directory: Path) -> IO[str]:
@@ -105,8 +108,6 @@ def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
     directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     check_room(directory.parent)
     store, flaw = None, "too old" if _age_seconds(directory) > STALE_SECONDS else ""
-    if _mark(directory).exists():
-        flaw = "damaged"
     if not flaw:
         try:
             store = PartitionStore(directory)
@@ -126,10 +127,22 @@ def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
 
 
 def wipe(directory: Path) -> None:
-    """Remove a closed database, and the mark of its damage last: it may take several attempts."""
+    """Remove a closed database."""
     if directory.exists():
         shutil.rmtree(directory)
-    _mark(directory).unlink(missing_ok=True)
+
+
+def renew(directory: Path) -> None:
+    """Remove all databases of a worker that ended because of one of them: the disk is not to be trusted with the rest.
+
+    The mark goes last: it may take several attempts.
+    """
+    mark = directory / CONDEMNED
+    if mark.exists():
+        log.warning("%s has been found damaged; it is wiped, and read anew from the changelogs", directory)
+        for database in directory.glob("*.db"):
+            wipe(database)
+        mark.unlink()
 
 
 def check_room(directory: Path) -> None:
@@ -140,10 +153,6 @@ def check_room(directory: Path) -> None:
             f"the disk of {directory} is full: {free / 2**20:.0f} MB are free, {FREE_BYTES_MIN / 2**20:.0f} MB are the "
             "least; make room there, or name another datadir, and start again: nothing is lost"
         )
-
-
-def _mark(directory: Path) -> Path:
-    return directory.with_suffix(".damaged")
 
 
 def _age_seconds(directory: Path) -> float:
@@ -165,7 +174,9 @@ class PartitionStore:
         except Exception as error:
             if _LOCKED in str(error):
                 raise FatalError(f"{directory} is in use by another process") from error
-            if str(error).startswith(_IO):  # the disk's trouble, or a permission: to wipe would help nobody
+            if str(error).startswith(_IO) and not str(error).startswith(
+                _LOST
+            ):  # the disk's trouble, or a permission: to wipe would help nobody
                 raise FatalError(f"{directory} cannot be opened: {error}") from error
             raise DamageError(str(error)) from error
 
@@ -176,14 +187,14 @@ class PartitionStore:
         except FatalError:
             raise
         except Exception as error:
-            if str(error).startswith(_IO):
+            if str(error).startswith(_IO) and not str(error).startswith(_LOST):
                 raise FatalError(f"{self.directory} cannot be read or written: {error}") from error
             self.condemn()
             raise FatalError(f"{self.directory} is damaged: {error}; the next start reads it anew") from error
 
     def condemn(self) -> None:
-        """Have these rows wiped when they are opened next."""
-        _mark(self.directory).touch()
+        """Have these rows, and all others beside them, wiped when a worker starts here next (`renew`)."""
+        (self.directory.parent / CONDEMNED).touch()
 
     def offset(self) -> int | None:
         """Changelog offset of the last write; None where nothing was ever written."""

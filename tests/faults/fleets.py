@@ -5,7 +5,6 @@ import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
-from sys import executable
 from typing import Final
 from urllib.request import urlopen
 
@@ -17,7 +16,7 @@ from cutover_app.lab.run import JUDGED, PUBLISHED, RunPlan, Stage, create_all, w
 from cutover_app.lab.shop import command
 from cutover_app.lab.verify import Findings, Subject, verify
 from cutover_app.runtime.worker import WorkerState
-from tests.faults.ground import RATE, Ground, ended
+from tests.faults.ground import RATE, Ground, ended, patched
 from tests.faults.row import Seen, row
 
 KILLS: Final = 50
@@ -130,7 +129,7 @@ def _subject(cluster: Cluster, folder: Path, plan: RunPlan, run: str) -> Subject
 
 async def _again(ground: Ground, plan: RunPlan, name: str, workers: int, chunk: int) -> Findings:
     subject = _subject(ground.cluster, ground.folder, plan, name)
-    under = (executable, str(Path(__file__).with_name("chunked.py")), str(chunk))
+    under = patched(f"cutover_app.runtime.transport:CHUNK_RECORDS_MAX={chunk}")
     fleet = Fleet(ground.cluster, ground.folder / f"{name}.yaml", name=f"{name}-worker", under=under)
     watch = Watch(ground.cluster.bootstrap, subject.contract)
     fleet.start(workers)

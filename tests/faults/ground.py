@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -85,6 +86,11 @@ class Ground:
         seen.expect(taken_back or not resolved, f"{resolved} verdicts taken back")
         logs = sorted(self.cluster.directory.glob(f"{plan.name}-worker-*/worker.log"))
         return Played(found, redelivered, "\n".join(log.read_text(errors="replace") for log in logs))
+
+
+def patched(*values: str) -> tuple[str, ...]:
+    """Return the command under which workers have constants of other values: `MODULE:NAME=VALUE` each."""
+    return sys.executable, str(Path(__file__).with_name("patched.py")), *values, "--"
 
 
 async def gone(stage: Stage, worker: Worker, *, within: float = 60.0) -> int:

@@ -64,7 +64,10 @@ class Life:
     ) -> None:
         """Publish messages; `when` is the timestamp of a number on a side."""
         field = "no" if side == LEGACY else "id"
-        wanted = [Sent(json.dumps({field: n}).encode(), partition=partition, timestamp=when(n, side)) for n in numbers]
+        wanted = [
+            Sent(json.dumps({field: n}).encode(), key=b"%d" % n, partition=partition, timestamp=when(n, side))
+            for n in numbers
+        ]
         await send(self.bootstrap, self.topics[side], wanted)
 
     async def both(

@@ -134,6 +134,18 @@ class SettledOnce(Judge):
         self._touched.update(dict.fromkeys(self._ordering.settle()))
 
 
+class BegunAgainInChunks(Judge):
+    """R3: where all rows were lost, decides as seldom as ever, and so does not know of all that had been said."""
+
+    def apply(self, offset: int, append_ms: int, frame: Frame) -> None:
+        """Decide only where the judge before this one stood."""
+        stood, self.books.again_to = self.books.again_to, -1
+        super().apply(offset, append_ms, frame)
+        self.books.again_to = stood
+        if offset == stood:
+            self.settle(crowded=True)
+
+
 class EdgesWakeTheForgotten(Judge):
     """R7: an edge has keys decided again that count no more, as long as their rows are there."""
 
@@ -272,7 +284,7 @@ MUTANTS: dict[str, Mutant] = {
         ),
     ),
     "order-judged-once": (Parts(), lambda: patch.object(Ordering, "settle", _no_second_look)),
-    "not-settled-where-it-stood": (Parts(), lambda: patch.object(Judge, "_judge_again", lambda _judge: None)),
+    "begun-again-in-chunks": (Parts(judge=BegunAgainInChunks), _nothing),
     "settled-once": (Parts(judge=SettledOnce), _nothing),
     "edges-wake-the-forgotten": (Parts(judge=EdgesWakeTheForgotten), _nothing),
     "tolerated-payloads-dropped": (Parts(), lambda: patch.object(payloads, "_compared_again", lambda _row: set())),
