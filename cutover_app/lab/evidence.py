@@ -18,7 +18,7 @@ from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Frame, Source, decode_frame
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.standing import standing_from, topic_id
-from cutover_app.core.state import PENDING, TALLIES, FamilyRow, decode_row
+from cutover_app.core.state import PENDING, ROW_VERSION, TALLIES, FamilyRow, decode_row
 from cutover_app.core.verdicts import Verdict, decode_verdict
 from cutover_app.kafka.cluster import LATEST, Cluster
 from cutover_app.kafka.clusters import direct_broker
@@ -190,9 +190,8 @@ class Watch:
             family = decode_row(FamilyRow, record.value)
             self.families[record.partition, family.kind, family.path] = family
         elif record.key == BOOKS_KEY:
-            books = self.books[record.partition] = decode_row(
-                Books, ROW_VERSION + record.value[1:]
-            )  # whichever version wrote it
+            # Whichever version wrote it: workers of a run may be of several.
+            books = self.books[record.partition] = decode_row(Books, ROW_VERSION + record.value[1:])
             self.books_ms[record.partition] = record.timestamp
             accepted = sum(ledger.accepted for ledger in books.ledgers)
             if self.accepted_ms.get(record.partition, (-1, 0))[0] != accepted:

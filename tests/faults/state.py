@@ -92,13 +92,13 @@ async def damaged(ground: Ground, seen: Seen) -> None:
                 await asyncio.sleep(8)
             worker.may_end = False
             wiped = logged(worker).count("and read anew from") - before
-            seen.expect(wiped > 0, f"{spoil.__doc__}: {wiped} of {len(databases)} wiped")
+            seen.expect(wiped > 0, f"{spoil.__doc__} {wiped} lines about {len(databases)} databases")
 
     await ground.play(seen, ground.plan(55, workers=1), (0.15, damage))
 
 
 def _flip(ground: Ground, database: Path) -> None:
-    """Bytes flipped"""
+    """Bytes flipped."""
     for file in [*database.glob("*.sst"), *database.glob("MANIFEST-*")]:
         data = bytearray(file.read_bytes())
         at = ground.random.randrange(len(data))
@@ -107,12 +107,12 @@ def _flip(ground: Ground, database: Path) -> None:
 
 
 def _lose(_ground: Ground, database: Path) -> None:
-    """A file lost"""
+    """A file lost."""
     max(database.glob("MANIFEST-*")).unlink()
 
 
 def _put_another(_ground: Ground, database: Path) -> None:
-    """A foreign file"""
+    """A foreign file."""
     (database / "CURRENT").write_text("MANIFEST-of-another-program\n")
 
 
