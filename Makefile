@@ -7,17 +7,20 @@
 #   make bench             messages per second and CPU per million beside a plain floor
 #   make acceptance       every loading at 300,000 pairs against oracle, ledger, books and replay (PAIRS=n)
 #   make simulate SEEDS=n  random schedules of the core against its oracle
+#   make faults            the fault matrix on real clusters (ROWS=1,2,30-33: some of it; SEED=n: what seed n does)
+#   make mutants           which small changes of the core its tests do not notice
 #   make lint | setup | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-long lint demo bench acceptance simulate clean
+.PHONY: help setup test test-long lint demo bench acceptance simulate faults mutants clean
 
 SEEDS ?= 500
 SEED ?=
 KEEP ?=
 MIRROR_KILL ?=
+ROWS ?=
 PAIRS ?= 300000
 
 # The first interpreter that is new enough; PYTHON=... on the command line names another one.
@@ -85,6 +88,12 @@ acceptance: setup
 
 simulate: setup
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+faults: setup
+	@$(BIN)/python -m tests.faults --rows "$(ROWS)" $(if $(SEED),--seed $(SEED))
+
+mutants: setup
+	@$(BIN)/python -m tests.mutation
 
 clean:
 	rm -rf $(VENV) .lab build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,6 +27,7 @@ from tests.integration.life import living
 
 DISK_BYTES: Final = 256 * 1024 * 1024
 OLDER: Final = ("cutover_app.core.state:ROW_VERSION=b'\\x01'", "cutover_app.core.integrity:ROW_VERSION=b'\\x01'")
+WIPED: Final = "it is wiped, and read anew from"
 AGAIN: Final = "it is judged again from the beginning of its intake"
 
 
@@ -76,25 +77,25 @@ async def damaged(ground: Ground, seen: Seen) -> None:
     async def damage(stage: Stage) -> None:
         (worker,) = stage.fleet.running
         for spoil in (_flip, _lose, _put_another):
-            await asyncio.sleep(6)
             stage.fleet.kill(worker)
             databases = sorted(worker.log.parent.glob("data/**/*.db"))
             seen.expect(all((each / "LOCK").exists() for each in databases), "LOCK files are left behind")
             for each in databases:
                 spoil(ground, each)
-            before = logged(worker).count("and read anew from")
+            before = logged(worker).count(WIPED)
             worker = stage.fleet.start_again(worker)
             worker.may_end = True
-            await asyncio.sleep(8)
+            # Not before its former self is out of the group.
+            await _until(lambda each=worker, then=before: not each.running or logged(each).count(WIPED) > then)
             if not worker.running:  # it was found while reading
                 await fails(stage, seen, worker, "is damaged", "the next start reads it anew")
                 worker = stage.fleet.start_again(worker)
-                await asyncio.sleep(8)
+            await asyncio.sleep(6)
             worker.may_end = False
-            wiped = logged(worker).count("and read anew from") - before
+            wiped = logged(worker).count(WIPED) - before
             seen.expect(wiped > 0, f"{spoil.__doc__} {wiped} lines about {len(databases)} databases")
 
-    await ground.play(seen, ground.plan(55, workers=1), (0.15, damage))
+    await ground.play(seen, ground.plan(80, workers=1), (0.15, damage))
 
 
 def _flip(ground: Ground, database: Path) -> None:
