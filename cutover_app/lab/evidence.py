@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -26,6 +26,8 @@ from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, intake_of
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.oracle import compact
+
+_Row = TypeVar("_Row")
 
 POLL_MS: Final = 200
 RECORDS_MAX: Final = 5_000
@@ -187,11 +189,10 @@ class Watch:
         if record.value is None:
             return
         if topic == changelog_of(self.contract, FAMILIES_TABLE):
-            family = decode_row(FamilyRow, record.value)
+            family = _read(FamilyRow, record.value)
             self.families[record.partition, family.kind, family.path] = family
         elif record.key == BOOKS_KEY:
-            # Whichever version wrote it: workers of a run may be of several.
-            books = self.books[record.partition] = decode_row(Books, ROW_VERSION + record.value[1:])
+            books = self.books[record.partition] = _read(Books, record.value)
             self.books_ms[record.partition] = record.timestamp
             accepted = sum(ledger.accepted for ledger in books.ledgers)
             if self.accepted_ms.get(record.partition, (-1, 0))[0] != accepted:
@@ -276,3 +277,8 @@ async def wait_working(watch: Watch, *, timeout: float, check: Callable[[], None
         if time.monotonic() > deadline:
             raise LabError(f"no worker is at work after {timeout:g} s")
         await asyncio.sleep(SETTLE_POLL_S)
+
+
+def _read(kind: type[_Row], value: bytes) -> _Row:
+    """Read a row, whichever version wrote it: workers of a run may be of several, and this only looks on."""
+    return decode_row(kind, ROW_VERSION + value[1:])

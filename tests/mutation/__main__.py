@@ -86,6 +86,7 @@ def _run_all(module: str, made: Sequence[Mutant], jobs: int) -> Iterable[int]:
             running[_fork(module, mutant)] = number
         pid, status = os.wait()
         results[running.pop(pid)] = KILLED if os.waitstatus_to_exitcode(status) else ALIVE
+        print(f"{module}: {len(made) - len(waiting)} of {len(made)}", end="\r", file=sys.stderr, flush=True)
     return results
 
 
