@@ -100,7 +100,6 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
         group=app_id_of(contract),
         intake=intake_of(contract),
         tables=app.batch_tables,
-        verdicts=contract.verdicts.topic,
     )
     app.judging = Judging(
         judge_terms(contract, compiled),

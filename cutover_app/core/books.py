@@ -86,7 +86,7 @@ class Books(msgspec.Struct, array_like=True):
     begins: dict[str, int] = {}
     """Per table: where its changelog begins, if not at 0. What was below it was gone when these books were opened."""
     again_to: int = -1
-    """Intake offset up to which all this had been judged before, in books that could not be read any more."""
+    """Intake offset up to which all this may have been judged before, in books that could not be believed."""
 
     def source_index(self, source: Source) -> int:
         """Return the place of a source, new ones at the end: a function of the log alone."""

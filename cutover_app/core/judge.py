@@ -126,7 +126,7 @@ class Judge:
         if offset <= self.books.again_to:
             # Wherever the judge before this one decided, this one decides too: so it knows of all that was said, and a
             # verdict that stands until the next outcome is decided (R5) is revised by whoever decides that.
-            self.settle(crowded=offset == self.books.again_to)
+            self.settle()
 
     def settle(self, *, crowded: bool = False) -> None:
         """Decide every touched key and queue what is to be published; those with many records only if asked for.

@@ -6,39 +6,35 @@ What follows from it is decided in `core/integrity.py`.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from cutover_app.core.cache import Store
 from cutover_app.core.integrity import Found, flaw
-from cutover_app.core.verdicts import decode_verdict
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster
-from cutover_app.kafka.reading import partition_reader
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.table import BatchTable
 
 
 class Changelogs:
-    """The changelogs of all tables, and what else tells how far intake has been judged."""
+    """The changelogs of all tables, and intake: where they begin and end, and how far the group had come."""
 
-    def __init__(self, broker: Broker, *, group: str, intake: str, tables: Sequence[BatchTable], verdicts: str) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, *, group: str, intake: str, tables: Sequence[BatchTable]) -> None:
         self._cluster = Cluster(broker, client_id="cutover-changelogs")
         self._group = group
         self._intake = intake
         self._tables = tables
-        self._verdicts = verdicts
         self._begins: dict[str, dict[int, int]] = {}
         self._committed: dict[int, int] = {}
         self._cut: dict[int, str] = {}
-        self.intake_begins: dict[int, int] = {}
-        """Where each partition of intake begins."""
+        self._intake_begins: dict[int, int] = {}
+        self._intake_ends: dict[int, int] = {}
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Look at them. Local rows from beyond the end of their changelog are wiped: recovery would not start."""
         changelogs = {table.changelog_name: table for table in self._tables}
         topics = await self._cluster.topics([self._intake, *changelogs])
         self._committed = await self._cluster.committed(self._group, self._intake)
-        self.intake_begins = await self._cluster.offsets(topics[self._intake], EARLIEST)
+        self._intake_begins = await self._cluster.offsets(topics[self._intake], EARLIEST)
+        self._intake_ends = await self._cluster.offsets(topics[self._intake], LATEST)
         for name, table in changelogs.items():
             self._begins[table.name] = await self._cluster.offsets(topics[name], EARLIEST)
             ends = await self._cluster.offsets(topics[name], LATEST)
@@ -64,19 +60,6 @@ class Changelogs:
         """Where the changelogs of a partition begin, by table."""
         return {table: offsets[partition] for table, offsets in self._begins.items() if offsets[partition]}
 
-    async def judged_to(self, partition: int, at: int) -> int:
-        """Return the last intake offset at which anything was committed: `at`, the group's, or that of a verdict."""
-        found = max(at, self._committed.get(partition, 0) - 1)
-
-        def take(record: Any) -> None:
-            nonlocal found
-            if record.value is not None:
-                found = max(found, decode_verdict(record.value).at[1])
-
-        async with partition_reader(self._broker) as reader:
-            await reader.forward(self._verdicts, partition, take)
-        return found
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._cluster.close()
+    def intake(self, partition: int) -> tuple[int, int]:
+        """Where a partition of intake begins, and where it ended when the former owner was fenced."""
+        return self._intake_begins[partition], self._intake_ends[partition]

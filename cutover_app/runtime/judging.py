@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from faust.types import TP
 
-from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.frames import LEGACY, REBUILT, decode_frame
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.rows import BOOKS_TABLE
-from cutover_app.core.state import RowError, decode_row
+from cutover_app.core.state import RowError
 from cutover_app.core.verdicts import Verdict, encode_verdict
 from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
@@ -45,6 +44,10 @@ CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 """Payloads of one partition that wait for partners, about, after which they are committed: then they are on disk."""
 DELETED_ROWS: Final = 20_000
 """Rows that one transaction deletes, where they are to be made again."""
+NEW_RUN: Final = (
+    "begin a new run, which reads the source topics again (`cutover reset`, or another `run`); what is gone from them "
+    "will be indeterminate"
+)
 IDLE_SECONDS: Final = 10.0
 """Age at which a partition that saw nothing but barriers is committed."""
 
@@ -55,14 +58,6 @@ class PartitionRows:
     def __init__(self, tables: Sequence[BatchTable], partition: int) -> None:
         self._tables = {table.name: table for table in tables}
         self._partition = partition
-
-    def judged_to(self) -> int:
-        """Return the offset in the books; -1 where they cannot be read."""
-        data = self.get(BOOKS_TABLE, BOOKS_KEY)
-        try:
-            return -1 if data is None else decode_row(Books, data).at
-        except RowError:
-            return -1
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return one row."""
@@ -146,30 +141,34 @@ class Judging:
     async def open(self, partition: int) -> int:
         """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
         rows = PartitionRows(self._tables, partition)
+        begin, end = self._changelogs.intake(partition)
         if line := await self._changelogs.flaw(partition, rows):
             judge = await self._begin_again(partition, rows, line)
         else:
             judge = Judge(self._terms, partition, rows)
+        if not begin <= judge.next_offset <= end:
+            raise FatalError(
+                f"intake partition {partition} has offsets {begin} to {end}, and was judged up to {judge.next_offset}: "
+                f"what is between them is lost; {NEW_RUN}"
+            )
         self._seats[partition] = Seat(judge)
         return judge.next_offset
 
     async def _begin_again(self, partition: int, rows: PartitionRows, line: str) -> Judge:
         """Delete rows that are not what was written, books first, and start a judge at the beginning of intake."""
-        begin = self._changelogs.intake_begins[partition]
+        begin, end = self._changelogs.intake(partition)
         if begin:
             raise FatalError(
                 f"intake partition {partition}: {line}; and its state cannot be made again, because its intake begins "
-                f"at offset {begin}: begin a new run, which reads the source topics again (`cutover reset`, or another "
-                "`run`); what is gone from them will be indeterminate"
+                f"at offset {begin}; {NEW_RUN}"
             )
         log.warning("intake partition %s: %s; it is judged again from the beginning of its intake", partition, line)
-        again_to = await self._changelogs.judged_to(partition, rows.judged_to())
         for table in (BOOKS_TABLE, *(each.name for each in self._tables)):
             while found := rows.scan(table, b"", DELETED_ROWS):
                 await self._checkpointer.commit(partition, {table: [(key, None) for key, _ in found]})
         judge = Judge(self._terms, partition, rows)
         judge.books.begins = self._changelogs.begins(partition)
-        judge.books.again_to = again_to
+        judge.books.again_to = end - 1
         return judge
 
     async def close(self, partition: int) -> None:

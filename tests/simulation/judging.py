@@ -146,7 +146,7 @@ class JudgeHost:
     def _begin(self) -> Run:
         run = Run(self._terms, self.partition.number, self.committed, self._make)
         if not run.judge.next_offset:
-            run.judge.books.again_to = self.committed.judged - 1
+            run.judge.books.again_to = len(self.partition.log) - 1
         elif line := flaw(run.store, Found(self.committed.judged, whole=len(self.runs) % LOOK_EVERY == 0)):
             self.flaws.append(line)
         self.runs.append(run)

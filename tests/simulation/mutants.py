@@ -138,12 +138,10 @@ class BegunAgainInChunks(Judge):
     """R3: where all rows were lost, decides as seldom as ever, and so does not know of all that had been said."""
 
     def apply(self, offset: int, append_ms: int, frame: Frame) -> None:
-        """Decide only where the judge before this one stood."""
-        stood, self.books.again_to = self.books.again_to, -1
+        """Decide where a chunk ends."""
+        again_to, self.books.again_to = self.books.again_to, -1
         super().apply(offset, append_ms, frame)
-        self.books.again_to = stood
-        if offset == stood:
-            self.settle(crowded=True)
+        self.books.again_to = again_to
 
 
 class EdgesWakeTheForgotten(Judge):
