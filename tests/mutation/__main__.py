@@ -32,6 +32,8 @@ NEAREST: Final = {
     "books": ("test_judge.py", "test_crowded.py"),
 }
 """Per module of the core: the tests that are most likely to notice, which are run first."""
+FAR: Final = ("test_sealing.py::test_ciphertexts_are_always_taken_for_sealed",)
+"""Tests that take long, and call nothing of these modules."""
 SECONDS_MAX: Final = 240
 AT_LEAST: Final = 0.95
 ALIVE, KILLED = 0, 1
@@ -120,7 +122,9 @@ def _install(name: str, source: str) -> None:
 
 
 def _tests(paths: Sequence[str]) -> int:
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", *paths]))
+    without = [f"--deselect={TESTS / each}" for each in FAR]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+    return int(pytest.main([*options, *without, *paths]))
 
 
 if __name__ == "__main__":
