@@ -6,7 +6,7 @@ from typing import Any
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.run import Stage
-from tests.faults.ground import Ground
+from tests.faults.ground import Ground, replace_fenced
 from tests.faults.places import Far, Network, Trio
 from tests.faults.row import Seen, row
 
@@ -75,7 +75,7 @@ async def below_min_isr(ground: Ground, seen: Seen) -> None:
 @row(
     18,
     f"the way to the broker: cut for {CUT_SECONDS:g} s, deaf, mute, deaf half of the time",
-    "as if the broker had paused",
+    "as if the broker had paused; who was taken for dead says so and ends",
 )
 async def cut_off(ground: Ground, seen: Seen) -> None:
     """Workers in a network of their own, whose wire fails in each way that a wire can."""
@@ -89,12 +89,17 @@ async def cut_off(ground: Ground, seen: Seen) -> None:
     ]
     ground.random.shuffle(ways)
 
-    async def fail(_stage: Stage) -> None:
+    async def fail(stage: Stage) -> None:
+        for worker in stage.fleet.running:
+            worker.may_end = True
         for way, seconds in ways:
             for _time in range(int(CUT_SECONDS / seconds)):
                 way()
                 await asyncio.sleep(seconds)
                 way(back=True)
                 await asyncio.sleep(seconds)
+            await replace_fenced(stage, seen)
+        for worker in stage.fleet.running:
+            worker.may_end = False
 
     await ground.play(seen, ground.plan(70, under=network.under), (0.1, fail))

@@ -21,6 +21,7 @@ from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.run import RunPlan, Stage, Step, run
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.verify import Findings
+from cutover_app.runtime.fatal import EXIT_FATAL
 from tests.faults.row import Seen
 
 RATE: Final = 500.0
@@ -96,6 +97,16 @@ def patched(*values: str) -> tuple[str, ...]:
 async def gone(stage: Stage, worker: Worker, *, within: float = 60.0) -> int:
     """Wait until a worker has ended by itself."""
     return await asyncio.to_thread(stage.fleet.wait, worker, timeout=within)
+
+
+async def replace_fenced(stage: Stage, seen: Seen) -> None:
+    """Start another worker for each that has ended, which must be because it was taken for dead."""
+    for worker in [each for each in stage.fleet.workers if not each.running]:
+        code = await gone(stage, worker)
+        line = last_words(worker)
+        seen.expect(code == EXIT_FATAL and FENCED.search(line) is not None, line)
+        (other,) = stage.fleet.start()
+        other.may_end = True
 
 
 async def ended(stage: Stage, worker: Worker) -> float:

@@ -121,7 +121,8 @@ async def storm(ground: Ground, seen: Seen) -> None:
             elif ground.random.random() < 0.3:
                 stage.fleet.kill(ground.random.choice(running))
             else:
-                await ended(stage, ground.random.choice(running))
+                # The newest may not have got so far as to know how to leave.
+                await ended(stage, ground.random.choice(running[:-1]))
             await asyncio.sleep(STORM_EVERY)
             await stage.watch.look()
             progress.append(sum(stage.watch.totals.accepted))
