@@ -88,37 +88,31 @@ class Frontier(msgspec.Struct, array_like=True):
     def count(self, topic: str, incarnation: str, partitions: int) -> None:
         """Take in the partition count of a barrier; another incarnation starts afresh."""
         if (topic, incarnation) != (self.topic, self.incarnation):
-            self.topic, self.incarnation = topic, incarnation
-            self.partitions, self.vouched, self.unproven = 0, {}, {}
+            self.topic, self.incarnation, self.partitions = topic, incarnation, partitions
+            self.vouched, self.unproven = {}, {}
         self.partitions = max(self.partitions, partitions)
 
     def vouch(self, partition: int, judge_ms: int, *, proven: bool = True) -> None:
         """Take in that a source partition is complete as of `judge_ms`."""
         vouched = self.vouched if proven else self.unproven
-        if judge_ms > vouched.get(partition, NEVER):
-            vouched[partition] = judge_ms
+        vouched[partition] = max(judge_ms, vouched.get(partition, NEVER))
 
     def value(self) -> int:
         """Return the frontier, or `NEVER` while a partition has not been vouched for."""
-        if not self.partitions or len(self.vouched) < self.partitions:
-            return NEVER
-        return min(self.vouched.get(partition, NEVER) for partition in range(self.partitions))
+        return min((self.vouched.get(partition, NEVER) for partition in range(self.partitions)), default=NEVER)
 
     def advance(self) -> int:
         """Raise what is closed to the frontier and return it."""
         self.closed = max(self.closed, self.value())
         if self.unproven:
             self.claimed = max(self.claimed, self._claim())
-            if self.closed >= self.claimed:
-                self.unproven = {}
+            # Partitions are vouched for one after the other, by several senders: what one is ahead outlasts that.
+            self.unproven = {each: ms for each, ms in self.unproven.items() if ms > self.vouched.get(each, NEVER)}
         return self.closed
 
     def _claim(self) -> int:
-        vouched, unproven = self.vouched, self.unproven
-        if not self.partitions or len(vouched.keys() | unproven.keys()) < self.partitions:
-            return NEVER
-        numbers = range(self.partitions)
-        return min(max(vouched.get(number, NEVER), unproven.get(number, NEVER)) for number in numbers)
+        vouched, unproven, numbers = self.vouched, self.unproven, range(self.partitions)
+        return min((max(vouched.get(each, NEVER), unproven.get(each, NEVER)) for each in numbers), default=NEVER)
 
     @property
     def is_proven(self) -> bool:

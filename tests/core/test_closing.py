@@ -36,6 +36,13 @@ def test_a_step_back_delays_and_never_rewinds() -> None:
     assert [0, 1_000, 1_000, 1_000, 1_500] == run([0, 1_000, 0, 1_000, 1_500])
 
 
+def test_judge_time_begins_at_the_first_record_whatever_its_time() -> None:
+    """The epoch itself is a time like any other."""
+    clock = Clock()
+
+    assert [0, 500] == [clock.advance(0, 1_000), clock.advance(500, 1_000)]
+
+
 def test_the_ring_knows_the_judge_time_of_a_barrier() -> None:
     """Each barrier is worth the judge time at which it was appended."""
     ring = Ring([], [])
@@ -64,6 +71,19 @@ def test_a_full_ring_thins_its_older_half_and_errs_early() -> None:
     assert all(ring.time_of(number) <= number * 1_000 for number in range(5 * RING_MAX))
     assert (5 * RING_MAX - 1) * 1_000 == ring.time_of(5 * RING_MAX - 1)
     assert 0 == ring.time_of(0)
+
+
+def test_a_full_ring_keeps_its_newer_half_whole() -> None:
+    """It holds exactly so many; one more, and of the older half every other one goes."""
+    ring = Ring([], [])
+    for number in range(RING_MAX):
+        ring.add(number, number)
+
+    assert list(range(RING_MAX)) == ring.offsets
+
+    ring.add(RING_MAX, RING_MAX)
+
+    assert [*range(0, RING_MAX // 2, 2), *range(RING_MAX // 2, RING_MAX + 1)] == ring.offsets == ring.times
 
 
 def test_a_frontier_needs_every_partition() -> None:
@@ -131,3 +151,76 @@ def test_another_incarnation_starts_afresh() -> None:
     frontier.count("t", "b", 1)
 
     assert NEVER == frontier.value()
+
+
+def test_without_a_count_there_is_no_frontier() -> None:
+    """A vouch alone does not say how many partitions there are."""
+    frontier = Frontier()
+    frontier.vouch(0, 500)
+    frontier.vouch(0, 600, proven=False)
+
+    assert (NEVER, NEVER, NEVER) == (frontier.value(), frontier.advance(), frontier.claimed)
+
+
+def mirrored() -> Frontier:
+    """Return the frontier of a copy with two partitions, proven up to 500."""
+    frontier = Frontier()
+    frontier.count("t", "", 2)
+    frontier.vouch(0, 500)
+    frontier.vouch(1, 500)
+    frontier.advance()
+    return frontier
+
+
+def test_what_is_not_proven_closes_nothing_and_is_known() -> None:
+    """It is claimed as soon as it is so of every partition, by whichever of the two vouches is ahead."""
+    frontier = mirrored()
+    frontier.vouch(0, 900, proven=False)
+
+    assert (500, 500, True) == (frontier.advance(), frontier.claimed, frontier.is_proven)
+
+    frontier.vouch(1, 700, proven=False)
+
+    assert (500, 700, False) == (frontier.advance(), frontier.claimed, frontier.is_proven)
+
+    frontier.vouch(1, 800)
+
+    assert (500, 800, False) == (frontier.advance(), frontier.claimed, frontier.is_proven)
+    assert {0: 900} == frontier.unproven
+
+
+def test_a_proof_that_catches_up_settles_what_was_claimed() -> None:
+    """As far as it goes, and not a moment later."""
+    frontier = mirrored()
+    frontier.vouch(0, 900, proven=False)
+    frontier.vouch(1, 700, proven=False)
+    frontier.advance()
+    frontier.vouch(0, 700)
+    frontier.vouch(1, 700)
+
+    assert (700, 700, True) == (frontier.advance(), frontier.claimed, frontier.is_proven)
+    assert {0: 900} == frontier.unproven
+
+    frontier.vouch(0, 900)
+
+    assert (700, {}) == (frontier.advance(), frontier.unproven)
+
+
+def test_a_claim_is_never_taken_back() -> None:
+    """When the topic grows, what was claimed stays so, as what is closed does."""
+    frontier = mirrored()
+    frontier.vouch(0, 900, proven=False)
+    frontier.vouch(1, 700, proven=False)
+    frontier.advance()
+    frontier.count("t", "", 3)
+
+    assert (500, 700) == (frontier.advance(), frontier.claimed)
+
+
+def test_another_incarnation_of_a_copy_has_proven_and_claimed_nothing() -> None:
+    """Its partitions are counted anew too."""
+    frontier = mirrored()
+    frontier.vouch(0, 900, proven=False)
+    frontier.count("t", "b", 1)
+
+    assert ({}, {}, 1) == (frontier.vouched, frontier.unproven, frontier.partitions)

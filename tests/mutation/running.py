@@ -15,6 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 import pytest
+from hypothesis import Phase, settings
 
 from tests.mutation.operators import Mutant
 
@@ -42,10 +43,13 @@ def run_all(module: str, made: Sequence[Mutant], nearest: Sequence[str], jobs: i
 
 
 def _collect_and_run(module: str, made: Sequence[Mutant], nearest: Sequence[str], jobs: int) -> list[bool]:
+    # A failure is enough; nobody needs the smallest example of it.
+    settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), database=None, deadline=None)
+    settings.load_profile("mutants")
     plugin = _Plugin(module, made, jobs)
     paths = [*(str(TESTS / name) for name in nearest), str(TESTS)]
     without = [f"--deselect={TESTS / each}" for each in FAR]
-    options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+    options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--tb=no"]
     pytest.main([*options, *without, *paths], plugins=[plugin])
     return plugin.lives
 
