@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutover_app.core.frames import SEALED_BESIDE
 from cutover_app.core.limits import CLOSEST_MAX
 from cutover_app.core.pairing import Pairing, leftovers, pair
 from cutover_app.core.state import OPEN, Rec, position_of
@@ -229,3 +230,110 @@ def test_beyond_the_tolerance_is_a_mismatch_once_closed() -> None:
 
     assert [] == waiting.equal + waiting.unequal
     assert [(1, 10)] == offsets(closed.unequal)
+
+
+def test_at_the_limit_under_a_tolerance_each_still_finds_its_own() -> None:
+    """Beyond it the k-th is held against the k-th, and what does not fit is left."""
+    half = CLOSEST_MAX // 2
+    expected = [near(i, 100 * i) for i in range(half)]
+    actual = [near(1000 + i, 100 * (half - 1 - i)) for i in range(half)]
+    at_limit = pair(expected, actual, False, far_apart)
+    beyond = pair([*expected, near(half, 5)], [*actual[1:], actual[0], near(2000, 5)], False, far_apart)
+
+    assert {(i, 1000 + half - 1 - i) for i in range(half)} == set(offsets(at_limit.equal))
+    assert (half, 2000) in offsets(beyond.equal)
+    assert len(beyond.equal) < half
+
+
+def test_of_several_ways_to_pair_all_the_earliest_records_come_first() -> None:
+    """Where any would fit, the first finds the first; where that one is needed by another, the next."""
+    free = pair([near(1, 10), near(2, 11)], [near(10, 10), near(11, 11)], False, far_apart)
+    needed = pair([near(1, 10), near(2, 12), near(3, 14)], [near(10, 11), near(11, 13), near(12, 9)], False, far_apart)
+
+    assert [(1, 10), (2, 11)] == offsets(free.equal)
+    assert [(1, 12), (2, 10), (3, 11)] == offsets(needed.equal)
+
+
+def test_who_can_pair_with_nobody_does_not_keep_others_from_it() -> None:
+    """Its turn passes."""
+    pairing = pair([near(1, 500), near(2, 10)], [near(10, 10)], False, far_apart)
+
+    assert [(2, 10)] == offsets(pairing.equal)
+    assert [1] == [r.offset for r in pairing.expected]
+
+
+def sealed(offset: int, value: int, *leak: str) -> Rec:
+    """An actual record with a sealed value: beside its digest there is what else could give the plaintext away."""
+    record = near(offset, value)
+    record.beside += SEALED_BESIDE + "".join(leak).encode()
+    return record
+
+
+def leaks(expected: Rec, actual: Rec) -> int:
+    """One difference where a value is too far off, and one where the plaintext is found."""
+    value, _, rest = actual.beside.partition(SEALED_BESIDE)
+    return int(abs(int(expected.beside) - int(value)) > 1) + (b"leak" in rest)
+
+
+def test_what_leaks_nothing_is_paired_first() -> None:
+    """A copy that gives a plaintext away is a partner all the same, after one that does not."""
+    both = pair([near(1, 10)], [sealed(10, 10, "leak"), sealed(11, 10)], False, leaks)
+    only = pair([near(1, 10)], [sealed(10, 10, "leak")], False, leaks)
+
+    assert [(1, 11)] == offsets(both.equal)
+    assert [10] == [r.offset for r in both.actual]
+    assert [(1, 10)] == offsets(only.equal)
+
+
+def test_a_leak_does_not_make_another_value_equal() -> None:
+    """Where the value is beyond the tolerance too it is a pair of step 2, as it would be without the leak."""
+    pairing = pair([near(1, 10)], [sealed(10, 50, "leak")], False, leaks)
+
+    assert [] == pairing.equal
+    assert [(1, 10)] == offsets(pairing.unequal)
+
+
+def test_leaking_messages_are_paired_by_their_value_in_order() -> None:
+    """Each with one of its own value, first with first; who is paired already is left alone."""
+    expected = [near(1, 10), near(2, 20), near(3, 10), near(4, 30)]
+    actual = [sealed(10, 20, "leak"), sealed(11, 10, "leak"), sealed(12, 10, "leak"), sealed(13, 30)]
+    pairing = pair(expected, actual, False, leaks)
+
+    assert {(4, 13), (1, 11), (2, 10), (3, 12)} == set(offsets(pairing.equal))
+
+
+def test_copies_of_a_sealed_message_are_duplicates_whatever_their_ciphertext() -> None:
+    """What is sealed differs from copy to copy; what a tolerance covers does not."""
+    pairing = pair([near(1, 10), near(2, 90)], [sealed(10, 10), sealed(11, 10, "other"), sealed(12, 50)], False, leaks)
+
+    assert [(1, 10)] == offsets(pairing.equal)
+    assert [(2, 12)] == offsets(pairing.unequal)
+    assert [(11, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 1, [])]
+
+
+def test_many_leftovers_of_one_side_are_no_pairs_by_order() -> None:
+    """Where there is nothing to choose, nothing was chosen by order."""
+    many = [rec(i, str(i)) for i in range(2 * CLOSEST_MAX)]
+
+    assert not pair(many, [], False, spread).by_order
+    assert not pair([], many, False, spread).by_order
+
+
+def test_a_pair_of_step_2_has_its_copies_too() -> None:
+    """A copy of an actual with a wrong value, and a legacy record sent again, are duplicates."""
+    expected = [rec(1, "5", raw="same"), rec(2, "5", raw="same", closed_at=9)]
+    actual = [rec(10, "6"), rec(11, "6")]
+    pairing = Pairing(unequal=[(expected[0], actual[0])], expected=expected[1:], actual=actual[1:])
+
+    assert [(2, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 0, expected)]
+    assert [(11, "duplicate")] == [(r.offset, o) for r, o in leftovers(pairing, 1, [])]
+
+
+def test_what_was_in_intake_when_it_was_closed_is_waited_for() -> None:
+    """Up to the very barrier that closed it, and not the records behind that."""
+    expected = [rec(1, "1", closed_at=5)]
+    last = Rec(0, 10, 0, 0, position_of(5) - 1, 0, b"2", b"raw", b"", OPEN)
+    behind = Rec(0, 10, 0, 0, position_of(5), 0, b"2", b"raw", b"", OPEN)
+
+    assert [None] == [o for _, o in leftovers(pair(expected, [last], False, spread), 0, expected)]
+    assert ["missing"] == [o for _, o in leftovers(pair(expected, [behind], False, spread), 0, expected)]
