@@ -19,7 +19,7 @@ NEAREST: Final = {
     "compare": ("test_compare.py", "test_needles.py"),
     "pairing": ("test_pairing.py", "test_judge.py"),
     "closing": ("test_closing.py", "test_judge.py"),
-    "books": ("test_judge.py", "test_crowded.py"),
+    "books": ("test_books.py", "test_judge.py"),
 }
 """Per module of the core: the tests that are most likely to notice, which are run first."""
 AT_LEAST: Final = 0.95
