@@ -3,7 +3,7 @@
 import pytest
 
 from cutover_app.core.books import Books, Ledger, Sender
-from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Barrier, Edge, Passed
+from cutover_app.core.frames import LEGACY, REBUILT, Barrier, Edge, Passed
 from cutover_app.core.limits import EDGES_MAX, IMBALANCES_MAX, REJECTS_MAX, SENDERS_MAX
 from cutover_app.core.state import ALONE, PAIRED, PENDING, TALLIES, decode_row, encode_row
 from cutover_app.core.verdicts import Position
