@@ -26,8 +26,8 @@ BOOKS_KEY: Final = b"books"
 class Sender(msgspec.Struct, array_like=True):
     """Entries that arrived from one sender since its last barrier, and when it was last heard (intake offset)."""
 
-    arrived: int = 0
-    heard: int = -1
+    arrived: int
+    heard: int
 
 
 class Ledger(msgspec.Struct, array_like=True):
@@ -123,7 +123,7 @@ class Books(msgspec.Struct, array_like=True):
     def _sender(self, name: str) -> Sender:
         sender = self.senders.get(name)
         if sender is None:
-            sender = self.senders[name] = Sender(heard=self.at)
+            sender = self.senders[name] = Sender(0, self.at)
             if len(self.senders) > SENDERS_MAX:
                 del self.senders[min(self.senders, key=lambda each: self.senders[each].heard)]
                 self.senders_dropped += 1

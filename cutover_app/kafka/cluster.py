@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -50,6 +50,10 @@ class Topic:
         return len(self.leaders)
 
 
+_answered: Final[set[tuple[object, ...]]] = set()
+"""The ways (`Broker.way`) in which this process has ever had an answer."""
+
+
 class Cluster:
     """Connects on first use; every question is asked anew, nothing is cached."""
 
@@ -57,8 +61,6 @@ class Cluster:
         self._broker = broker
         self._client_id = client_id
         self._client: Any = None
-        self._worked = False
-        """Whether it has ever answered a question."""
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -92,7 +94,7 @@ class Cluster:
                     raise NodeNotReadyError("no brokers in the answer")
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 await client.close()
-                raise await unavailable(self._broker, error, worked=self._worked) from error
+                raise await unavailable(self._broker, error, worked=self._broker.way in _answered) from error
             self._client = client
         return self._client
 
@@ -112,8 +114,9 @@ class Cluster:
         except (KafkaConnectionError, NodeNotReadyError) as error:
             known = client.cluster.broker_metadata(node)
             servers = [f"{known.host}:{known.port}"] if known else []
-            raise await unavailable(self._broker, error, servers=servers, worked=self._worked) from error
-        self._worked = True
+            worked = self._broker.way in _answered
+            raise await unavailable(self._broker, error, servers=servers, worked=worked) from error
+        _answered.add(self._broker.way)
         return answer
 
     async def controller(self) -> int:

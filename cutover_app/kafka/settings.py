@@ -38,6 +38,11 @@ class Broker:
         user = self.security.get("sasl_plain_username")
         return f"user {user}" if user else "the user that we come as"
 
+    @property
+    def way(self) -> tuple[object, ...]:
+        """Addresses and protocol: a port that has spoken it once speaks it always."""
+        return self.servers, self.security.get("security_protocol"), self.security.get("sasl_mechanism")
+
     def urls(self) -> list[URL]:
         """The same addresses in the form that Faust takes."""
         return [URL(f"kafka://{server}") for server in self.servers]

@@ -1,5 +1,6 @@
 """The books of an intake partition: what they count, what they keep, and when they do not balance (R2)."""
 
+import msgspec
 import pytest
 
 from cutover_app.core.books import Books, Ledger, Sender
@@ -36,6 +37,16 @@ def test_new_books_are_empty_and_balance() -> None:
     assert new.forgotten_ms < -(1 << 61)
     assert new.ledgers == (Ledger(0, 0, 0, [0] * len(TALLIES), 0, 0, 0, 0), Ledger())
     assert decode_row(Books, encode_row(new)) == new
+
+
+def test_rows_are_arrays() -> None:
+    """A name of a field costs as much in every row as its value, and is not what a row is read by."""
+    made = books()
+    made.arrived("s", 1)
+    row = msgspec.msgpack.decode(encode_row(made)[1:])
+    assert row[:3] == [RULES, 3, 7]
+    assert [1, 7] in [each.get("s") for each in row if isinstance(each, dict)]
+    assert [[0, 0, 0, [0] * len(TALLIES), 0, 0, 0, 0]] * 2 in row
 
 
 def test_two_books_share_nothing() -> None:

@@ -18,7 +18,7 @@ from cutover_app.lab.errors import LabError
 from cutover_app.lab.jars import KAFKA_VERSION, LEGACY_VERSION, java, lab_directory
 from cutover_app.lab.topics import create_topics_now
 
-GONE_S = 10.0
+GONE_S = 30.0
 
 
 def send(bootstrap: str, topic: str, *values: bytes) -> None:

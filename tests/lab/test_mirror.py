@@ -29,7 +29,7 @@ _numbers = count(1)
 def topic(mirror: Mirror) -> str:
     """A topic of its own on the legacy cluster."""
     name = f"mirrored-{next(_numbers)}"
-    create_topics_now(mirror.legacy.bootstrap, {name: 3}, configs={"retention.ms": "604800000"})
+    create_topics_now(mirror.legacy.bootstrap, {name: 3}, configs={"retention.ms": "9999999999999"})
     return name
 
 
@@ -97,7 +97,7 @@ def test_settings_of_a_topic_go_with_it(mirror: Mirror, topic: str) -> None:
     there = asyncio.run(state())
 
     assert there.topic.partitions == 3
-    assert there.configs["retention.ms"] == "604800000"
+    assert there.configs["retention.ms"] == "9999999999999"
 
 
 def test_a_halted_mirror_copies_nothing(mirror: Mirror, topic: str) -> None:

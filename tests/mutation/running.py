@@ -114,9 +114,9 @@ def _install(module: ModuleType, source: str) -> None:
 
 
 def _shape(code: CodeType) -> tuple[object, ...]:
-    """Return all of a module or class body but what is in functions."""
+    """Return all of a module or class body but what is in functions that have a name there."""
     bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
-    inside = [_shape(each) for each in bodies if "__qualname__" in each.co_names]
+    inside = [_shape(each) for each in bodies if "__qualname__" in each.co_names or each.co_name == "<lambda>"]
     plain = [each for each in code.co_consts if not isinstance(each, CodeType)]
     return code.co_code, code.co_names, repr(plain), tuple(inside)
 
