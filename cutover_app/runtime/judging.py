@@ -13,7 +13,8 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -185,18 +186,10 @@ class Judging:
         await _settled(seat)
         if seat.quarantine:
             return
-        try:
+        with self._isolated(seat):
             _judge(seat, chunk)
-        except RowError:
-            self._condemn(chunk.tp.partition)
-            raise
-        except EXPECTED:
-            raise
-        except Exception as error:
-            self._quarantine(seat, error)
-            return
-        if seat.is_due():
-            seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
+            if seat.is_due():
+                seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
     async def _checkpoint_or_die(self, seat: Seat) -> None:
         try:
@@ -207,15 +200,10 @@ class Judging:
     async def _checkpoint(self, seat: Seat) -> None:
         judge = seat.judge
         seat.entries, seat.bytes, seat.since = 0, 0, time.monotonic()
-        try:
+        rows = {}
+        with self._isolated(seat):
             rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
-        except RowError:
-            self._condemn(judge.partition)
-            raise
-        except EXPECTED:
-            raise
-        except Exception as error:
-            self._quarantine(seat, error)
+        if seat.quarantine:
             return
         seat.verdicts += judge.take_verdicts()
         decided, seat.verdicts = seat.verdicts, []
@@ -228,9 +216,19 @@ class Judging:
         seat.committed = judge.next_offset
         self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), seat.committed)
 
-    def _condemn(self, partition: int) -> None:
-        """Have every row looked at by whoever starts here next: one of them was not written by a checkpoint."""
-        self._tables[0].data.partition(partition).condemn()
+    @contextmanager
+    def _isolated(self, seat: Seat) -> Iterator[None]:
+        """Let a defect of ours stop this partition and no other; what one line explains ends the worker."""
+        try:
+            yield
+        except RowError:
+            # It was not written by a checkpoint: have every row looked at by whoever starts here next.
+            self._tables[0].data.partition(seat.judge.partition).condemn()
+            raise
+        except EXPECTED:
+            raise
+        except Exception as error:
+            self._quarantine(seat, error)
 
     def _quarantine(self, seat: Seat, error: Exception) -> None:
         """Judge this partition no more, and say so: in the log, and beside its position for `status`."""
