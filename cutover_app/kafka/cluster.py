@@ -1,8 +1,9 @@
 """A connection to one cluster for questions and topic administration, independent of any group."""
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -20,11 +21,14 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
+from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.protocol import ListOffsetsRequest, TopicMetadataRequest
 from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import Broker
 
 RETRY_SECONDS = 0.1
+PATIENCE_SECONDS = 45.0
+"""How long brokers may be away before whoever cannot go on without an answer gives up."""
 EARLIEST = -2
 LATEST = -1
 #: The record with the highest timestamp.
@@ -225,6 +229,22 @@ class Cluster:
                     if not error.retriable:
                         raise
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+async def patiently(ask: Callable[[], Awaitable[_Answer]], wanted: Callable[[], bool] = lambda: True) -> _Answer:
+    """Ask again while no broker answers: a cluster may be away for a moment just when partitions change hands.
+
+    The last error is raised after `PATIENCE_SECONDS`, or when the answer is not wanted any more.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except (KafkaUnavailable, KafkaError, TimeoutError) as error:
+            away = not isinstance(error, KafkaError) or error.retriable
+            if not away or not wanted() or time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def _check(code: int, about: str) -> None:

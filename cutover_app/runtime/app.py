@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ import faust
 from faust.types import TP
 from mode import Service
 
+from cutover_app.kafka.cluster import patiently
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
@@ -212,7 +214,8 @@ class CutoverApp(faust.App):
             self.doubts.clear()
             starts: dict[TP, int] = {}
             for topic, stage in self.partitions.stages.items():
-                starts |= await stage.starts([tp for tp in assigned if tp.topic == topic])
+                wanted = [tp for tp in assigned if tp.topic == topic]
+                starts |= await patiently(partial(stage.starts, wanted), ours)
             if ours():
                 positions = await self.partitions.open(assigned, starts, ours)
                 failpoint("partitions.opened")

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from faust.types import TP
 
+from cutover_app.kafka.cluster import patiently
 from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.fatal import FatalError
@@ -86,7 +87,8 @@ class Partitions:
         async with self._lock:
             await asyncio.gather(*(self.checkpointer.open(number) for number in mine))
             if mine and self.changelogs is not None:
-                await self.changelogs.look(mine)
+                look = self.changelogs.look
+                await patiently(lambda: look(mine))
 
     async def open(self, assigned: Iterable[TP], starts: Mapping[TP, int], ours: Callable[[], bool]) -> dict[TP, int]:
         """Steps 3 and 4; `starts` are the positions of the source partitions."""

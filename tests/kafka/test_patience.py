@@ -1,0 +1,38 @@
+"""How long a cluster that is away is waited for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, NodeNotReadyError
+
+from cutover_app.kafka import cluster as module
+from cutover_app.kafka.cluster import patiently
+from cutover_app.kafka.errors import KafkaUnavailable
+
+
+def test_a_broker_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as anybody wants to know, and not for ever; what will not change is no reason to wait."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    asked: list[Exception | int] = []
+
+    def answers(*given: Exception | int) -> Callable[[], Awaitable[int]]:
+        asked[:] = given
+
+        async def ask() -> int:
+            answer = asked.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return ask
+
+    away = KafkaUnavailable(["a:1"], "nobody")
+    assert asyncio.run(patiently(answers(away, NodeNotReadyError(), TimeoutError(), 7))) == 7
+    with pytest.raises(GroupAuthorizationFailedError):
+        asyncio.run(patiently(answers(GroupAuthorizationFailedError("g"), 7)))
+    with pytest.raises(KafkaUnavailable):
+        asyncio.run(patiently(answers(away, 7), wanted=lambda: False))
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(KafkaUnavailable):
+        asyncio.run(patiently(answers(away, 7)))
