@@ -54,8 +54,6 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
         for record in records:
             groups[record.digest][side].append(record)
     for expected, actual in groups.values():
-        if not expected or not actual:
-            continue
         if len({record.beside for record in expected + actual}) == 1:
             pairing.equal.extend(zip(expected, actual, strict=False))
         else:

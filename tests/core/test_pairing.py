@@ -337,3 +337,36 @@ def test_what_was_in_intake_when_it_was_closed_is_waited_for() -> None:
 
     assert [None] == [o for _, o in leftovers(pair(expected, [last], False, spread), 0, expected)]
     assert ["missing"] == [o for _, o in leftovers(pair(expected, [behind], False, spread), 0, expected)]
+
+
+def test_by_order_the_shorter_side_decides_how_many() -> None:
+    """Who has no counterpart is left, under a tolerance and without."""
+    many, few = CLOSEST_MAX, CLOSEST_MAX // 2
+    unequal = pair([rec(i, "1") for i in range(many)], [rec(100 + i, "2") for i in range(few)], False, spread)
+    alike = pair([near(i, i % 2) for i in range(many)], [near(100 + i, i % 2) for i in range(few)], False, far_apart)
+
+    assert [(i, 100 + i) for i in range(few)] == offsets(unequal.unequal) == offsets(alike.equal)
+    assert list(range(few, many)) == [r.offset for r in unequal.expected] == [r.offset for r in alike.expected]
+
+
+def test_one_that_leaks_is_found_beside_others() -> None:
+    """Whatever those have beside them."""
+    pairing = pair([near(1, 10), near(2, 50)], [sealed(10, 10, "leak"), near(11, 50)], False, leaks)
+
+    assert {(2, 11), (1, 10)} == set(offsets(pairing.equal))
+
+
+def test_the_first_open_record_is_what_is_waited_for() -> None:
+    """Others that came later change nothing about it."""
+    expected = [rec(1, "1", closed_at=5)]
+    actual = [rec(10, "2", closed_at=OPEN, at=4), rec(11, "3", closed_at=OPEN, at=8)]
+
+    assert [None] == [o for _, o in leftovers(pair(expected, actual, False, spread), 0, expected)]
+
+
+def test_a_copy_of_a_paired_record_is_a_duplicate_wherever_it_stands() -> None:
+    """Also where it comes first in order."""
+    expected = [rec(1, "5", raw="same"), rec(2, "5", raw="same"), rec(3, "5", raw="same", index=1)]
+    pairing = Pairing(unequal=[(expected[1], rec(10, "6"))], expected=[expected[0], expected[2]])
+
+    assert [(1, "duplicate"), (3, "missing")] == [(r.offset, o) for r, o in leftovers(pairing, 0, expected)]

@@ -1,7 +1,7 @@
 """`python -m tests.mutation [MODULE ...]`: which changes of the core do its tests not notice?
 
 A mutant is killed when `tests/core` fails, or takes far too long. The tests are run unchanged too: what fails by itself
-would kill every mutant. Those that live and are not in `survivors.py` are shown; so is what is in there and does not
+would kill every mutant. Those that live and are not in `survivors.yaml` are shown; so is what is in there and does not
 live any more.
 """
 
@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from tests.mutation.operators import Mutant, mutants
 from tests.mutation.running import run_all
-from tests.mutation.survivors import SURVIVORS
 
 NEAREST: Final = {
     "compare": ("test_compare.py", "test_needles.py"),
@@ -22,6 +23,8 @@ NEAREST: Final = {
     "books": ("test_books.py", "test_judge.py"),
 }
 """Per module of the core: the tests that are most likely to notice, which are run first."""
+SURVIVORS: Final = Path(__file__).with_name("survivors.yaml")
+"""By module: mutants that live, and why that is so."""
 AT_LEAST: Final = 0.95
 
 
@@ -45,7 +48,8 @@ def _check(module: str, jobs: int, match: str) -> bool:
         print(f"{module}: the tests fail by themselves, and tell nothing", flush=True)
         return False
     alive = [each for each, life in zip(made, lives, strict=True) if life]
-    known = SURVIVORS.get(module, {})
+    listed = yaml.safe_load(SURVIVORS.read_text(encoding="utf-8")).get(module, [])
+    known = {each["mutant"]: each["reason"] for each in listed}
     new = [each for each in alive if each.name not in known]
     killed = 1 - len(alive) / max(len(made), 1)
     print(
@@ -57,7 +61,7 @@ def _check(module: str, jobs: int, match: str) -> bool:
         print(f"  lives, line {each.line}: {each.name}")
     gone = [] if match else sorted(known.keys() - {each.name for each in alive})
     for name in gone:
-        print(f"  is in survivors.py and does not live: {name}")
+        print(f"  is in survivors.yaml and does not live: {name}")
     return killed >= AT_LEAST and not new and not gone
 
 
