@@ -88,7 +88,8 @@ def test_spawned_processes_end_with_the_cluster(own: Cluster, tmp_path: Path) ->
 
 
 CHILD = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background without it
 from cutover_app.lab.cluster import Cluster, QUICK_JVM
 with Cluster("child", jvm=QUICK_JVM) as cluster:
     helper = cluster.spawn(["sleep", "600"])
