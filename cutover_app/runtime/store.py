@@ -13,8 +13,7 @@ import functools
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -85,6 +84,11 @@ _IO: Final = "IO error: "
 _LOST: Final = "IO error: No such file or directory"
 
 
+def _is_of_the_disk(error: Exception) -> bool:
+    """Tell whether the disk refuses, or a permission is wanting: to wipe would help nobody."""
+    return str(error).startswith(_IO) and not str(error).startswith(_LOST)
+
+
 def lock_directory(directory: Path) -> IO[str]:
     """Make a state directory ours, and nobody else's to read, before the fleet hears of this worker.
 
@@ -107,21 +111,23 @@ def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
     """
     directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     check_room(directory.parent)
-    store, flaw = None, "too old" if _age_seconds(directory) > STALE_SECONDS else ""
-    if not flaw:
-        try:
-            store = PartitionStore(directory)
-            if store.changelog_id() not in (None, changelog_id):
-                flaw = "of another run"
-        except DamageError as error:
-            flaw = f"damaged ({error})"
-    if flaw:
-        log.warning("%s is %s; it is wiped, and read anew from its changelog", directory, flaw)
-        if store is not None:
-            store.close()
-        wipe(directory)
-        store = None
-    store = store or PartitionStore(directory)
+    if _age_seconds(directory) > STALE_SECONDS:
+        return _open_anew(directory, changelog_id, "too old")
+    try:
+        store = PartitionStore(directory)
+    except DamageError as error:
+        return _open_anew(directory, changelog_id, f"damaged ({error})")
+    if store.changelog_id() not in (None, changelog_id):
+        store.close()
+        return _open_anew(directory, changelog_id, "of another run")
+    store.set_changelog_id(changelog_id)
+    return store
+
+
+def _open_anew(directory: Path, changelog_id: str, why: str) -> "PartitionStore":
+    log.warning("%s is %s; it is wiped, and read anew from its changelog", directory, why)
+    wipe(directory)
+    store = PartitionStore(directory)
     store.set_changelog_id(changelog_id)
     return store
 
@@ -174,23 +180,16 @@ class PartitionStore:
         except Exception as error:
             if _LOCKED in str(error):
                 raise FatalError(f"{directory} is in use by another process") from error
-            if str(error).startswith(_IO) and not str(error).startswith(
-                _LOST
-            ):  # the disk's trouble, or a permission: to wipe would help nobody
+            if _is_of_the_disk(error):
                 raise FatalError(f"{directory} cannot be opened: {error}") from error
             raise DamageError(str(error)) from error
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            yield
-        except FatalError:
-            raise
-        except Exception as error:
-            if str(error).startswith(_IO) and not str(error).startswith(_LOST):
-                raise FatalError(f"{self.directory} cannot be read or written: {error}") from error
-            self.condemn()
-            raise FatalError(f"{self.directory} is damaged: {error}; the next start reads it anew") from error
+    def _failed(self, error: Exception) -> FatalError:
+        """Return what to raise when reading or writing failed; damage is marked."""
+        if _is_of_the_disk(error):
+            return FatalError(f"{self.directory} cannot be read or written: {error}")
+        self.condemn()
+        return FatalError(f"{self.directory} is damaged: {error}; the next start reads it anew")
 
     def condemn(self) -> None:
         """Have these rows, and all others beside them, wiped when a worker starts here next (`renew`)."""
@@ -198,37 +197,39 @@ class PartitionStore:
 
     def offset(self) -> int | None:
         """Changelog offset of the last write; None where nothing was ever written."""
-        value = self._db.get(OFFSET_KEY)
+        value = self.get(OFFSET_KEY)
         return None if value is None else int(value)
 
     def changelog_id(self) -> str | None:
         """Id of the changelog topic that the rows come from; None in a new database."""
-        value = self._db.get(CHANGELOG_KEY)
-        return None if value is None else bytes(value).decode()
+        value = self.get(CHANGELOG_KEY)
+        return None if value is None else value.decode()
 
     def set_changelog_id(self, changelog_id: str) -> None:
         """Remember it."""
-        self._db.put(CHANGELOG_KEY, changelog_id.encode())
+        self._put(CHANGELOG_KEY, changelog_id.encode())
 
     def get(self, key: bytes) -> bytes | None:
         """One row."""
-        with self._watched():
+        try:
             value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise self._failed(error) from error
         return value
 
     def multi_get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Rows in the order of the keys."""
-        if not keys:
-            return []
-        with self._watched():
-            found: list[bytes | None] = self._db.get(list(keys))
+        try:
+            found: list[bytes | None] = self._db.get(list(keys)) if keys else []
+        except Exception as error:
+            raise self._failed(error) from error
         return found
 
     def scan(self, start: bytes, *, limit: int, end: bytes | None = None) -> list[tuple[bytes, bytes]]:
         """Rows from `start` on, before `end`."""
         rows: list[tuple[bytes, bytes]] = []
         last = start
-        with self._watched():
+        try:
             for key, value in self._db.items(from_key=start):
                 if len(rows) >= limit or (end is not None and key >= end):
                     return rows
@@ -236,6 +237,8 @@ class PartitionStore:
                 if key not in _META:
                     rows.append((key, value))
             self._check_end(last)
+        except Exception as error:
+            raise self._failed(error) from error
         return rows
 
     def _check_end(self, last: bytes) -> None:
@@ -248,11 +251,17 @@ class PartitionStore:
 
     def is_whole(self) -> bool:
         """Tell whether these rows have been looked at since they were read anew (`core/integrity.py`)."""
-        return self._db.get(WHOLE_KEY) is not None
+        return self.get(WHOLE_KEY) is not None
 
     def set_whole(self) -> None:
         """Remember it."""
-        self._db.put(WHOLE_KEY, b"")
+        self._put(WHOLE_KEY, b"")
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        try:
+            self._db.put(key, value)
+        except Exception as error:
+            raise self._failed(error) from error
 
     def write(self, rows: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
         """All rows and the offset, or nothing."""
@@ -264,8 +273,10 @@ class PartitionStore:
             else:
                 put(key, value)
         put(OFFSET_KEY, str(changelog_offset).encode())
-        with self._watched():
+        try:
             self._db.write(batch)
+        except Exception as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Let go of the lock at once; what was not flushed is in RocksDB's own log."""
