@@ -19,6 +19,7 @@ from cutover_app.core.state import (
     Rec,
     decode_row,
     encode_row,
+    settled_kind,
 )
 from tables.showing import ShowKey, Shown, hidden_key
 
@@ -26,8 +27,6 @@ __all__ = ["HELP", "NAME", "BucketRow", "KeyRow", "OrderRow", "decode", "describ
 
 NAME: Final = SETTLED_TABLE
 HELP: Final = "Match keys with their records and verdicts, remembered to tell duplicates from unknowns and to revise."
-
-_BUCKET: Final = b"\x00"
 
 
 def encode(row: KeyRow | OrderRow | BucketRow) -> bytes:
@@ -37,9 +36,7 @@ def encode(row: KeyRow | OrderRow | BucketRow) -> bytes:
 
 def decode(key: bytes, data: bytes) -> KeyRow | OrderRow | BucketRow:
     """Read the row of this key; raises `RowError`."""
-    if key.startswith(_BUCKET):
-        return decode_row(BucketRow, data)
-    return decode_row(OrderRow, data) if key.startswith(ORDER_PREFIX) else decode_row(KeyRow, data)
+    return decode_row(settled_kind(key) or KeyRow, data)
 
 
 def describe(key: bytes, value: bytes, show_key: ShowKey = hidden_key) -> Shown:

@@ -6,12 +6,15 @@ what passes in two checkpoints, and a row that is needed again soon is not read 
 Invariant: a row in memory is newer than the row of the same key in the store; what was dropped is in neither.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
 from cutover_app.core.state import decode_row, encode_row
 
 Row = TypeVar("Row")
+
+SCAN_ROWS: Final = 256
+"""Rows that are read in one go where many are read."""
 
 
 class Store(Protocol):
@@ -25,6 +28,13 @@ class Store(Protocol):
 
     def scan(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """Return up to `limit` rows with keys from `start` on, ascending."""
+
+
+def scan_all(store: Store, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rows of a table with keys from `start` on, ascending."""
+    while found := store.scan(table, start, SCAN_ROWS):
+        yield from found
+        start = found[-1][0] + b"\x00"
 
 
 class RowCache(Generic[Row]):

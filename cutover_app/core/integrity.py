@@ -13,15 +13,14 @@ What is found to be flawed is made again from intake, where that still begins at
 function of its intake partition, so that gives the same state (R3), and what had been said before is still true.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cutover_app.core.books import BOOKS_KEY, Books
-from cutover_app.core.cache import Store
+from cutover_app.core.cache import Store, scan_all
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, PENDING_TABLE, SETTLED_TABLE, TABLES
 from cutover_app.core.state import (
-    MARK_PREFIX,
-    ORDER_PREFIX,
     ROW_VERSION,
     BucketRow,
     FamilyRow,
@@ -29,12 +28,9 @@ from cutover_app.core.state import (
     OrderRow,
     PendingRow,
     RowError,
-    bucket_key,
     decode_row,
+    settled_kind,
 )
-
-SCAN_ROWS: Final = 1_000
-BUCKET_PREFIX: Final = bucket_key(0)[:1]
 
 
 class Found(NamedTuple):
@@ -105,26 +101,13 @@ def _counted(store: Store, books: Books) -> str:
     return ""
 
 
-def _read_all(store: Store, table: str) -> dict[type, int]:
+def _read_all(store: Store, table: str) -> Counter[type]:
     """Read every row of a table and count them by kind. Raises `RowError`."""
-    counts: dict[type, int] = dict.fromkeys((PendingRow, KeyRow, OrderRow, BucketRow, FamilyRow), 0)
-    start = b""
-    while found := store.scan(table, start, SCAN_ROWS):
-        for key, data in found:
-            kind = _kind_of(table, key)
-            if kind is not None:
-                decode_row(kind, data)
-                counts[kind] += 1
-        start = found[-1][0] + b"\x00"
+    alike = {PENDING_TABLE: PendingRow, FAMILIES_TABLE: FamilyRow}.get(table)
+    counts: Counter[type] = Counter()
+    for key, data in scan_all(store, table):
+        kind: type | None = alike or settled_kind(key)
+        if kind is not None:
+            decode_row(kind, data)
+            counts[kind] += 1
     return counts
-
-
-def _kind_of(table: str, key: bytes) -> type | None:
-    if table == PENDING_TABLE:
-        return PendingRow
-    if table == FAMILIES_TABLE:
-        return FamilyRow
-    prefix = key[:1]
-    if prefix == MARK_PREFIX:
-        return None
-    return {ORDER_PREFIX: OrderRow, BUCKET_PREFIX: BucketRow}.get(prefix, KeyRow)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from cutover_app.core.books import BOOKS_KEY, Books
-from cutover_app.core.cache import RowCache, Store
+from cutover_app.core.cache import SCAN_ROWS, RowCache, Store, scan_all
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.limits import BUCKET_KEYS_MAX
 from cutover_app.core.state import (
@@ -48,8 +48,6 @@ SETTLED_TABLE: Final = "settled"
 BOOKS_TABLE: Final = "books"
 FAMILIES_TABLE: Final = "families"
 TABLES: Final = (PENDING_TABLE, SETTLED_TABLE, BOOKS_TABLE, FAMILIES_TABLE)
-
-SCAN_ROWS: Final = 256
 
 UNPROVEN: Final = 2
 """The second queue of the rebuilt side (invariant B)."""
@@ -250,23 +248,17 @@ class Rows:
         yield from self._marked_keys()
         for _, row in list(self._payloads.values()):
             yield row.key
-        start = b""
-        while found := self._store.scan(PENDING_TABLE, start, SCAN_ROWS):
-            for key, data in found:
-                if key not in self._unwanted:
-                    yield decode_row(PendingHead, data).key
-            start = found[-1][0] + b"\x00"
+        for key, data in scan_all(self._store, PENDING_TABLE):
+            if key not in self._unwanted:
+                yield decode_row(PendingHead, data).key
 
     def _marked_keys(self) -> Iterator[bytes]:
         yield from [place.removeprefix(MARK_PREFIX) for place, row in self._marks.items() if row is not None]
-        start = MARK_PREFIX
-        while found := self._store.scan(SETTLED_TABLE, start, SCAN_ROWS):
-            for place, _ in found:
-                if not place.startswith(MARK_PREFIX):
-                    return
-                if place not in self._marks:
-                    yield place.removeprefix(MARK_PREFIX)
-            start = found[-1][0] + b"\x00"
+        for place, _ in scan_all(self._store, SETTLED_TABLE, MARK_PREFIX):
+            if not place.startswith(MARK_PREFIX):
+                return
+            if place not in self._marks:
+                yield place.removeprefix(MARK_PREFIX)
 
     # -- the queue of what is to be forgotten --------------------------------------------------------------------------
 
@@ -311,11 +303,8 @@ class Rows:
         return list(self._families.values())
 
     def _load_families(self) -> None:
-        start = b""
-        while found := self._store.scan(FAMILIES_TABLE, start, SCAN_ROWS):
-            for key, data in found:
-                self._families[key] = decode_row(FamilyRow, data)
-            start = found[-1][0] + b"\x00"
+        for key, data in scan_all(self._store, FAMILIES_TABLE):
+            self._families[key] = decode_row(FamilyRow, data)
 
     # -- checkpoint ----------------------------------------------------------------------------------------------------
 

@@ -211,9 +211,12 @@ def pending_key(side: int, position: int) -> bytes:
     return bytes((side,)) + position.to_bytes(8, "big")
 
 
+BUCKET_PREFIX: Final = b"\x00"
+
+
 def bucket_key(number: int) -> bytes:
     """Return the key of a bucket row; no match key starts with a zero byte."""
-    return b"\x00" + number.to_bytes(8, "big")
+    return BUCKET_PREFIX + number.to_bytes(8, "big")
 
 
 ORDER_PREFIX: Final = b"\x01"
@@ -225,6 +228,15 @@ MARK_ROW: Final = ROW_VERSION
 def mark_key(key: bytes) -> bytes:
     """Return the key of a mark row; no match key starts with this byte."""
     return MARK_PREFIX + key
+
+
+def settled_kind(key: bytes) -> type[KeyRow] | type[OrderRow] | type[BucketRow] | None:
+    """Return of what kind the row of a key is, where rows of several stand in one table; None for a mark."""
+    if key.startswith(MARK_PREFIX):
+        return None
+    if key.startswith(BUCKET_PREFIX):
+        return BucketRow
+    return OrderRow if key.startswith(ORDER_PREFIX) else KeyRow
 
 
 def order_row_key(order: bytes) -> bytes:
