@@ -60,7 +60,6 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         intake=intake_of(contract),
         tables=app.batch_tables,
         checkpointer=app.checkpointer,
-        changelogs=app.changelogs,
         judge=app.judging,
         stages=({} if is_direct(contract) else {contract.legacy.topic: app.legacy})
         | {contract.rebuilt.topic: app.rebuilt},
@@ -95,7 +94,7 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
     app.checkpointer = Checkpointer(
         broker, app_id=app_id_of(contract), tables=app.batch_tables, verdicts=contract.verdicts.topic
     )
-    app.changelogs = Changelogs(
+    changelogs = Changelogs(
         broker,
         group=app_id_of(contract),
         intake=intake_of(contract),
@@ -106,7 +105,7 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
         intake=intake_of(contract),
         tables=app.batch_tables,
         checkpointer=app.checkpointer,
-        changelogs=app.changelogs,
+        changelogs=changelogs,
         app=app,
     )
     app.agent(app.chunk_topic(intake_of(contract)), name=AGENTS[2])(judge)

@@ -33,7 +33,6 @@ from cutover_app.runtime.worker import Standing, WorkerState
 
 if TYPE_CHECKING:
     from cutover_app.kafka.mirror import MirrorSampler
-    from cutover_app.runtime.changelogs import Changelogs
     from cutover_app.runtime.forwarding import Forwarder
     from cutover_app.runtime.judging import Judging
 
@@ -95,7 +94,6 @@ class CutoverApp(faust.App):
     partitions: Partitions
     batch_tables: list[BatchTable]
     checkpointer: Checkpointer
-    changelogs: "Changelogs"
     legacy: "Forwarder"
     rebuilt: "Forwarder"
     judging: "Judging"

@@ -13,8 +13,9 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import RowError
 from cutover_app.core.verdicts import Verdict, encode_verdict
+from cutover_app.kafka.cluster import patiently
 from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
@@ -139,12 +141,22 @@ class Judging:
         """Return up to where each partition that is not quarantined is judged."""
         return {number: seat.judge.next_offset for number, seat in self._seats.items() if not seat.quarantine}
 
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Look at the changelogs of these partitions, for as long as it takes brokers to answer."""
+        await patiently(partial(self._changelogs.look, partitions))
+
     async def open(self, partition: int) -> int:
         """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
         rows = PartitionRows(self._tables, partition)
         begin, end = self._changelogs.intake(partition)
         if line := await self._changelogs.flaw(partition, rows):
-            judge = await self._begin_again(partition, rows, line)
+            if begin:
+                raise FatalError(
+                    f"intake partition {partition}: {line}; and its state cannot be made again, because its intake "
+                    f"begins at offset {begin}; {NEW_RUN}"
+                )
+            log.warning("intake partition %s: %s; it is judged again from the beginning of its intake", partition, line)
+            judge = await self._begin_again(partition, rows, end)
         else:
             judge = Judge(self._terms, partition, rows)
         if not begin <= judge.next_offset <= end:
@@ -155,18 +167,13 @@ class Judging:
         self._seats[partition] = Seat(judge)
         return judge.next_offset
 
-    async def _begin_again(self, partition: int, rows: PartitionRows, line: str) -> Judge:
+    async def _begin_again(self, partition: int, rows: PartitionRows, end: int) -> Judge:
         """Delete rows that are not what was written, books first, and start a judge at the beginning of intake."""
-        begin, end = self._changelogs.intake(partition)
-        if begin:
-            raise FatalError(
-                f"intake partition {partition}: {line}; and its state cannot be made again, because its intake begins "
-                f"at offset {begin}; {NEW_RUN}"
-            )
-        log.warning("intake partition %s: %s; it is judged again from the beginning of its intake", partition, line)
         for table in (BOOKS_TABLE, *(each.name for each in self._tables)):
-            while found := rows.scan(table, b"", DELETED_ROWS):
+            start = b""
+            while found := rows.scan(table, start, DELETED_ROWS):
                 await self._checkpointer.commit(partition, {table: [(key, None) for key, _ in found]})
+                start = found[-1][0]  # from the beginning it would pass over all that is deleted, each time
         judge = Judge(self._terms, partition, rows)
         judge.books.begins = self._changelogs.begins(partition)
         judge.books.again_to = end - 1

@@ -2,7 +2,7 @@
 
 Order of one assignment, for intake partition i:
 
-1. `Checkpointer.open(i)`: the former owner is fenced, what it left open is aborted. `Changelogs.look()`: what was
+1. `Checkpointer.open(i)`: the former owner is fenced, what it left open is aborted. `Judge.look()`: what was
    written is known, and nobody else writes any more.
 2. Faust recovers the tables of partition i from their changelogs, read committed.
 3. `Judge.open(i)`: looks whether the rows are what was written, else begins again; reads the books row, returns the
@@ -21,8 +21,6 @@ from typing import Protocol
 
 from faust.types import TP
 
-from cutover_app.kafka.cluster import patiently
-from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.fatal import FatalError
 from cutover_app.runtime.table import BatchTable
@@ -30,6 +28,9 @@ from cutover_app.runtime.table import BatchTable
 
 class Judge(Protocol):
     """Owner of the state of intake partitions."""
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Look at what will be recovered."""
 
     async def open(self, partition: int) -> int:
         """Load what was recovered; return the intake position to read from."""
@@ -60,14 +61,12 @@ class Partitions:
         intake: str,
         tables: Sequence[BatchTable],
         checkpointer: Checkpointer,
-        changelogs: Changelogs | None = None,
         judge: Judge,
         stages: Mapping[str, Stage],
     ) -> None:
         self.intake = intake
         self.tables = tables
         self.checkpointer = checkpointer
-        self.changelogs = changelogs
         self.judge = judge
         self.stages = stages
         self._lock = asyncio.Lock()
@@ -86,9 +85,8 @@ class Partitions:
                 )
         async with self._lock:
             await asyncio.gather(*(self.checkpointer.open(number) for number in mine))
-            if mine and self.changelogs is not None:
-                look = self.changelogs.look
-                await patiently(lambda: look(mine))
+            if mine:
+                await self.judge.look(mine)
 
     async def open(self, assigned: Iterable[TP], starts: Mapping[TP, int], ours: Callable[[], bool]) -> dict[TP, int]:
         """Steps 3 and 4; `starts` are the positions of the source partitions."""

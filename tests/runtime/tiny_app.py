@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -87,6 +88,9 @@ class Judge:
 
     def __init__(self) -> None:
         self.states: dict[int, State] = {}
+
+    async def look(self, partitions: Iterable[int]) -> None:
+        """Believe them."""
 
     async def open(self, partition: int) -> int:
         """Continue after the books row."""
