@@ -16,13 +16,12 @@ from cutover_app.lab.run import JUDGED, PUBLISHED, RunPlan, Stage, create_all, w
 from cutover_app.lab.shop import command
 from cutover_app.lab.verify import Findings, Subject, verify
 from cutover_app.runtime.worker import WorkerState
-from tests.faults.ground import RATE, Ground, ended, patched
+from tests.faults.ground import RATE, RSS_MAX, Ground, ended, patched
 from tests.faults.row import Seen, row
 
 KILLS: Final = 50
 KILLED_PAIRS: Final = 1_000_000
 BACKLOG: Final = 2_000_000
-RSS_MAX: Final = 500 * 1024 * 1024
 SHORT: Final = "4s"
 REPLAYED: Final = 50_000
 RECOVERED: Final = 1_000_000

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
-from cutover_app.lab.fleet import Worker
+from cutover_app.lab.fleet import Fleet, Worker
 from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.run import RunPlan, Stage, Step, run
 from cutover_app.lab.scenario import Scenario
@@ -31,6 +31,9 @@ FAULTS: Final = dict.fromkeys(
 )
 """Planted per message and kind."""
 TIMING: Final = {"grace": "4s", "remember": "1h", "barrier": "500ms"}
+ENDS_SECONDS: Final = 60.0
+"""Within these a worker has ended that ends by itself."""
+RSS_MAX: Final = 500 * 1024 * 1024
 FATAL: Final = "cutover: fatal: "
 FENCED: Final = re.compile("fenced|was taken over")
 
@@ -94,9 +97,17 @@ def patched(*values: str) -> tuple[str, ...]:
     return sys.executable, str(Path(__file__).with_name("patched.py")), *values, "--"
 
 
-async def gone(stage: Stage, worker: Worker, *, within: float = 60.0) -> int:
+async def gone(stage: Stage, worker: Worker, *, within: float = ENDS_SECONDS) -> int:
     """Wait until a worker has ended by itself."""
     return await asyncio.to_thread(stage.fleet.wait, worker, timeout=within)
+
+
+async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:
+    """Wait until a worker ends by itself, with these words in its last line."""
+    worker.may_end = True
+    code = await asyncio.to_thread(fleet.wait, worker, timeout=ENDS_SECONDS)
+    line = last_words(worker)
+    seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
 
 
 async def replace_fenced(stage: Stage, seen: Seen) -> None:

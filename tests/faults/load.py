@@ -8,13 +8,12 @@ from aiokafka import AIOKafkaProducer
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.limits import KEY_RECORDS_MAX
 from cutover_app.lab.run import JUDGED, Stage
-from tests.faults.ground import RATE, Ground
+from tests.faults.ground import RATE, RSS_MAX, Ground
 from tests.faults.row import Seen, row
 from tests.integration.helpers import Sent, send
 from tests.integration.life import living
 
 UNPAIRED = 300_000
-RSS_MAX = 500 * 1024 * 1024
 COPIES = 100_000
 STORM = 60_000
 

@@ -14,8 +14,7 @@ from cutover_app.lab.jars import LEGACY_VERSION
 from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.run import JUDGED, PUBLISHED, Stage
 from cutover_app.lab.topics import create_topics
-from cutover_app.runtime.fatal import EXIT_FATAL
-from tests.faults.ground import RATE, Ground, last_words
+from tests.faults.ground import RATE, RSS_MAX, Ground, fails
 from tests.faults.row import Seen, row
 from tests.integration.life import Life, living
 
@@ -25,7 +24,6 @@ IDLE_SECONDS = 60
 WITHIN_SECONDS = 10.0
 """After its grace, a message must be judged within this."""
 BACKLOG = 60_000
-RSS_MAX = 500 * 1024 * 1024
 
 
 @row(13, "the rebuilt topic is compacted", "refused; a contract that says so is believed")
@@ -36,8 +34,7 @@ async def compacted(ground: Ground, seen: Seen) -> None:
     await create_topics(ground.cluster.bootstrap, {names[LEGACY]: 1})
     await create_topics(ground.cluster.bootstrap, {names[REBUILT]: 1}, configs={"cleanup.policy": "compact"})
     (worker,) = life.fleet.start()
-    code = await asyncio.to_thread(life.fleet.wait, worker, timeout=60.0)
-    seen.expect(code == EXIT_FATAL and "compacted" in last_words(worker), last_words(worker))
+    await fails(life.fleet, seen, worker, "compacted")
     (ground.folder / "believed").mkdir()
     believed = {"rebuilt": {"topic": names[REBUILT], "compacted": True}}
     life = Life(ground.cluster, ground.folder / "believed", f"row{ground.number}", **believed)

@@ -16,12 +16,10 @@ from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import changelog_of, intake_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.evidence import read_topic
-from cutover_app.lab.fleet import Fleet, Worker
 from cutover_app.lab.run import Stage
 from cutover_app.lab.topics import create_anew, delete_records
-from cutover_app.runtime.fatal import EXIT_FATAL
 from cutover_app.runtime.store import FREE_BYTES_MIN
-from tests.faults.ground import Ground, ended, gone, last_words, logged, patched, set_config
+from tests.faults.ground import Ground, ended, fails, logged, patched, set_config
 from tests.faults.row import Seen, row
 from tests.integration.life import living
 
@@ -29,14 +27,6 @@ DISK_BYTES: Final = 256 * 1024 * 1024
 OLDER: Final = ("cutover_app.core.state:ROW_VERSION=b'\\x01'", "cutover_app.core.integrity:ROW_VERSION=b'\\x01'")
 WIPED: Final = "it is wiped, and read anew from"
 AGAIN: Final = "it is judged again from the beginning of its intake"
-
-
-async def fails(stage: Stage, seen: Seen, worker: Worker, *words: str) -> None:
-    """Wait until a worker ends because of what it must end for."""
-    worker.may_end = True
-    code = await gone(stage, worker)
-    line = last_words(worker)
-    seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
 
 
 @row(32, "the disk of a worker's state is full, while running and at a start", "stops before it writes; goes on later")
@@ -53,9 +43,9 @@ async def full(ground: Ground, seen: Seen) -> None:
         filler = data / "filler"
         used = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
         filler.write_bytes(bytes(DISK_BYTES - used - FREE_BYTES_MIN // 2))
-        await fails(stage, seen, worker, "the disk of", "is full", "MB are free")
+        await fails(stage.fleet, seen, worker, "the disk of", "is full", "MB are free")
         worker = stage.fleet.start_again(worker)
-        await fails(stage, seen, worker, "is full")
+        await fails(stage.fleet, seen, worker, "is full")
         filler.unlink()
         stage.fleet.start_again(worker)
 
@@ -88,7 +78,7 @@ async def damaged(ground: Ground, seen: Seen) -> None:
             # Not before its former self is out of the group.
             await _until(lambda each=worker, then=before: not each.running or logged(each).count(WIPED) > then)
             if not worker.running:  # it was found while reading
-                await fails(stage, seen, worker, "is damaged", "the next start reads it anew")
+                await fails(stage.fleet, seen, worker, "is damaged", "the next start reads it anew")
                 worker = stage.fleet.start_again(worker)
             await asyncio.sleep(6)
             worker.may_end = False
@@ -194,17 +184,9 @@ async def _refused(ground: Ground, seen: Seen) -> None:
         everywhere = range(life.subject.contract.intake.partitions)
         await delete_records(life.bootstrap, intake, dict.fromkeys(everywhere, 2))
         await _cut(ground.cluster, settled, dict.fromkeys(everywhere, 2))
-        await _ends(life.fleet, seen, "cannot be made again", "begin a new run", "cutover reset")
+        await fails(life.fleet, seen, *life.fleet.start(), "cannot be made again", "begin a new run", "cutover reset")
         await create_anew(life.bootstrap, settled, 2)
-        await _ends(life.fleet, seen, settled, "2 partitions, expected 3")
-
-
-async def _ends(fleet: Fleet, seen: Seen, *words: str) -> None:
-    (worker,) = fleet.start()
-    worker.may_end = True
-    code = await asyncio.to_thread(fleet.wait, worker, timeout=60.0)
-    line = last_words(worker)
-    seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
+        await fails(life.fleet, seen, *life.fleet.start(), settled, "2 partitions, expected 3")
 
 
 @row(102, "an upgrade to another version of rows, an old worker beside a new one", "made again; the old one says so")
@@ -223,7 +205,7 @@ async def upgraded(ground: Ground, seen: Seen) -> None:
         await ended(stage, newer)
         for each in older:
             await fails(
-                stage, seen, each, "version 02, this program writes version 01", "a newer program has taken over"
+                stage.fleet, seen, each, "version 02, this program writes version 01", "a newer program has taken over"
             )
         stage.fleet.start(2)
 

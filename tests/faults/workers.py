@@ -8,7 +8,7 @@ import time
 from cutover_app.lab.run import Stage, Step
 from cutover_app.runtime.failpoints import ENVIRONMENT, PLACES
 from cutover_app.runtime.fatal import EXIT_FATAL
-from tests.faults.ground import FENCED, Ground, ended, gone, last_words, logged
+from tests.faults.ground import FENCED, Ground, ended, fails, gone, last_words, logged
 from tests.faults.row import Seen, row
 
 KILLS = 3
@@ -155,10 +155,7 @@ async def poisoned(ground: Ground, seen: Seen) -> None:
         seen.expect(stuck == [number], f"partition {stuck} stands still, the others go on")
         poisoned.may_end = True
         poisoned.process.terminate()
-        code = await gone(stage, poisoned)
-        seen.expect(
-            code == EXIT_FATAL and f"partition {number} is quarantined" in last_words(poisoned), last_words(poisoned)
-        )
+        await fails(stage.fleet, seen, poisoned, f"partition {number} is quarantined")
         stage.fleet.start()
 
     trap = {ENVIRONMENT: f"judge.taken[{number}]=raise@30 judge.take[{number}]=raise@31"}
