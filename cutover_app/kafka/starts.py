@@ -38,7 +38,7 @@ from cutover_app.core.standing import (
 )
 from cutover_app.core.state import decode_row
 from cutover_app.kafka.cluster import EARLIEST, LATEST, RETRY_SECONDS, YOUNGEST, Cluster, Topic
-from cutover_app.kafka.errors import TopicsUnfit
+from cutover_app.kafka.errors import KafkaUnavailable, TopicsUnfit
 from cutover_app.kafka.reading import read_topics
 from cutover_app.kafka.settings import Broker
 
@@ -122,6 +122,15 @@ class Starts:
             gone = [tail(each, now_ms) for number, each in sorted(former.items()) if number >= len(logs)]
             standings[0] = with_edges(standings[0], *gone)
         return Resolved(topic.id, standings)
+
+    async def first_ms(self, number: int) -> int:
+        """Return the time up to which what a partition has lost may have been written; now, if nobody can tell."""
+        try:
+            async with Cluster(self._broker) as cluster:
+                _topic, logs = await self._look(cluster)
+        except (KafkaError, KafkaUnavailable, TopicsUnfit):
+            logs = {}
+        return first_time(logs[number], _now_ms()) if number in logs else _now_ms()
 
     def _place(self, topic: Topic, number: int) -> Source:
         return Source(self._side, self._topic, topic.id, number)

@@ -11,7 +11,6 @@ acknowledged by every intake partition, before anything beyond it goes out.
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
@@ -175,7 +174,7 @@ class Forwarder:
     async def _tell_lost(self, chunk: Chunk) -> None:
         """Have every intake partition know of a lost range before anything beyond it is forwarded or committed."""
         partition = chunk.tp.partition
-        next_ms = chunk.records[0].timestamp if chunk.records else _now_ms()
+        next_ms = chunk.records[0].timestamp if chunk.records else await self._starts.first_ms(partition)
         last_ms = self._last_ms.get(partition, FAR_PAST)
         edge = lost(self.source(partition), chunk.after, chunk.start, last_ms=last_ms, next_ms=next_ms)
         log.warning(
@@ -282,10 +281,6 @@ class Forwarder:
         """Wait until everything taken is in intake."""
         self._alignment.clear(self._side)
         await self.stage.revoked()
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def _joined(first: Passed, second: Passed) -> Passed:

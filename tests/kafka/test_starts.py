@@ -84,6 +84,7 @@ def test_a_time_and_an_earliest_that_is_gone(play: Callable[..., Any]) -> None:
         assert await desk.starts.begin("1970-01-01T00:00:03Z") == {0: 2, 1: 2, 2: 1}
         found = await desk.starts.resolve([0, 1, 2])
         assert [each.edges[0].to_ms for each in found.standings.values()] == [2_999, 7_000, 2_999]
+        assert await desk.starts.first_ms(1) == 7_000
 
     play(scene, partitions=3)
 

@@ -21,6 +21,7 @@ from cutover_app.runtime.forwarding import Forwarder
 
 PLACE = TP("orders", 0)
 HERE = Source(LEGACY, "orders", "id-1", 0)
+FIRST_MS = 870  # of the first record that is there, as the cluster says
 
 
 def chunk(start: int, end: int, *, after: int | None = None, times: tuple[int, ...] = ()) -> Chunk:
@@ -140,7 +141,7 @@ class Scene:
             self.stage,  # type: ignore[arg-type]
             lambda _records: ([], 0),
             Alignment(),
-            starts=SimpleNamespace(resolve=self._resolved(standings)),  # type: ignore[arg-type]
+            starts=SimpleNamespace(resolve=self._resolved(standings), first_ms=self._first_ms),  # type: ignore[arg-type]
             identity=SimpleNamespace(at=self._identity),  # type: ignore[arg-type]
             doubt=self.doubts.append,
             side=LEGACY,
@@ -153,6 +154,9 @@ class Scene:
             return Resolved("id-1", standings)
 
         return resolve
+
+    async def _first_ms(self, _partition: int) -> int:
+        return FIRST_MS
 
     async def _identity(self, _partition: int, _fetched: float) -> str:
         return self.id
@@ -205,6 +209,18 @@ def test_a_lost_range_at_the_very_beginning_reaches_back_to_what_was_committed()
 
     asyncio.run(play())
     assert scene.stage.log[1].edges == [Edge(HERE, 10, 15, 500, 900, RETENTION)]
+
+
+def test_a_lost_range_with_nothing_fetched_beyond_it_ends_where_the_cluster_says() -> None:
+    """A position that jumped without a record shows no time: the first record that is left bounds the edge, not now."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        await scene.forwarder.take(chunk(20, 20, after=10))
+
+    asyncio.run(play())
+    assert scene.stage.log[1].edges == [Edge(HERE, 10, 20, 500, FIRST_MS, RETENTION)]
 
 
 def test_a_note_is_of_the_position_that_it_is_committed_with() -> None:
