@@ -57,6 +57,16 @@ class Stage:
     """Files of the run, the contract among them."""
     tell: Tell
 
+    @property
+    def gate(self) -> Path | None:
+        """The file for which the second of two sides waits, in a plan that is gated."""
+        return self.folder / "gate" if self.plan.gated else None
+
+    def open_gate(self) -> None:
+        """Let the second side begin."""
+        assert self.gate is not None
+        self.gate.touch()
+
 
 Step = tuple[float, Callable[[Stage], Awaitable[None]]]
 """A part of the scenario, and what happens after it; from `PUBLISHED` after all of it, from `JUDGED` at the end."""
@@ -77,6 +87,7 @@ class RunPlan:
         codecs: How they compress.
         loading: Both sides together, or one completely before the other.
         rate: Legacy messages per second; None is full speed.
+        gated: Whether the second of two sides waits until a step opens the gate (`Stage.open_gate`).
         workers: How many are started.
         begin: Whether they start before anything is published, or when all of it is.
         kill_at: Part of the scenario after which the first worker is killed; None leaves it alone.
@@ -98,6 +109,7 @@ class RunPlan:
     codecs: tuple[Codec, Codec] = ("lz4", "lz4")
     loading: Loading = "both"
     rate: float | None = None
+    gated: bool = False
     workers: int = 1
     begin: Literal["before", "after"] = "before"
     kill_at: float | None = None
@@ -260,7 +272,7 @@ class _Phases:
 async def _publish(stage: Stage, steps: Sequence[Step]) -> None:
     """Play the scenario in a process of its own, and do meanwhile what the plan and the steps say."""
     plan, fleet, folder = stage.plan, stage.fleet, stage.folder
-    delivery = plan.delivery(stage.cluster.bootstrap, stage.route.bootstrap)
+    delivery = replace(plan.delivery(stage.cluster.bootstrap, stage.route.bootstrap), gate=stage.gate)
     log = folder / "shop.log"
     with log.open("wb") as output:
         shop = stage.cluster.spawn(command(plan.scenario, delivery, folder / "ledger.jsonl"), log=output)

@@ -61,6 +61,7 @@ class Delivery:
         rebuilt: How the rebuilt producer publishes.
         loading: Both sides together, or one completely before the other.
         rate: Legacy messages per second; None is full speed.
+        gate: The second of two sides begins when this file is there; None lets it begin at once.
     """
 
     bootstrap: str
@@ -69,6 +70,7 @@ class Delivery:
     loading: Loading = "both"
     rate: float | None = None
     legacy_bootstrap: str | None = None
+    gate: Path | None = None
 
 
 class Published(NamedTuple):
@@ -98,10 +100,17 @@ async def publish(scenario: Scenario, delivery: Delivery, note: Callable[[Entry]
             await lane.start()
             lanes.append(lane)
         legacy, rebuilt = lanes
-        for sides in _PASSES[delivery.loading]:
+        for number, sides in enumerate(_PASSES[delivery.loading]):
+            if number and delivery.gate is not None:
+                await _exists(delivery.gate)
             await _play(scenario, delivery.rate, _Pass(sides, legacy, rebuilt, noted))
     seconds = time.monotonic() - started
     return Published(legacy.count, rebuilt.count, dict(planted), seconds)
+
+
+async def _exists(path: Path) -> None:
+    while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(TICK_S)
 
 
 class _Pass:
@@ -166,6 +175,7 @@ def command(scenario: Scenario, delivery: Delivery, ledger: Path) -> list[str]:
     for kind in ALL_KINDS:
         words += ["--fault", f"{kind}={scenario.rates.get(kind, 0.0)!r}"]
     words += ["--loading", delivery.loading]
+    words += ["--gate", delivery.gate] if delivery.gate else []
     if delivery.rate is not None:
         words += ["--rate", delivery.rate]
     for name, side in (("legacy", delivery.legacy), ("rebuilt", delivery.rebuilt)):
@@ -192,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sealed", choices=FORMS, help="the form in which the phone is encrypted; default: not at all")
     parser.add_argument("--headers", action="store_true", help="records have headers")
     parser.add_argument("--loading", choices=get_args(Loading), default="both")
+    parser.add_argument("--gate", type=Path, help="file for which the second of two sides waits")
     parser.add_argument("--create", action="store_true", help="create the two topics first")
     for name, topic, partitions, chosen in (
         ("legacy", "shop.orders", 3, "murmur2"),
@@ -248,6 +259,7 @@ def parse(words: Sequence[str]) -> tuple[Scenario, Delivery, argparse.Namespace]
         loading=options.loading,
         rate=options.rate,
         legacy_bootstrap=options.legacy_broker,
+        gate=options.gate,
     )
     return scenario, delivery, options
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
 
+from cutover_app.core.frames import LEGACY
+from cutover_app.core.state import ALONE, PENDING
 from cutover_app.core.verdicts import FINE, Verdict
 from cutover_app.lab.cluster import Cluster, free_ports
 from cutover_app.lab.evidence import Watch, wait_quiet
 from cutover_app.lab.fleet import Fleet
-from cutover_app.lab.run import JUDGED, PUBLISHED, RunPlan, Stage, create_all, write_contract
+from cutover_app.lab.run import JUDGED, RunPlan, Stage, create_all, write_contract
 from cutover_app.lab.shop import command
 from cutover_app.lab.verify import Findings, Subject, verify
 from cutover_app.runtime.worker import WorkerState
@@ -22,6 +24,7 @@ from tests.faults.row import Seen, row
 KILLS: Final = 50
 KILLED_PAIRS: Final = 1_000_000
 BACKLOG: Final = 2_000_000
+LONG: Final = "3h"
 SHORT: Final = "4s"
 REPLAYED: Final = 50_000
 RECOVERED: Final = 1_000_000
@@ -65,7 +68,7 @@ async def killed_often(ground: Ground, seen: Seen) -> None:
 @row(112, f"{BACKLOG} legacy records pending under a grace of hours, then the other side", "none false", by_hand=True)
 async def one_side_first(ground: Ground, seen: Seen) -> None:
     """Nothing may be said before the rebuilt side has come, and nothing be held in memory."""
-    found = await _backlog(ground, seen, "3h")
+    found = await _backlog(ground, seen, LONG)
     seen.expect(not found.outcomes, f"verdicts: {dict(found.outcomes)}")
 
 
@@ -77,24 +80,43 @@ async def one_side_first_and_closed(ground: Ground, seen: Seen) -> None:
     seen.expect(resolved > 0.99 * BACKLOG, f"{resolved} verdicts taken back")
 
 
-async def _backlog(ground: Ground, seen: Seen, grace: str) -> Findings:
-    peaks: list[int] = []
-
-    async def measure(stage: Stage) -> None:
-        peaks.extend(worker.usage().peak_rss_bytes for worker in stage.fleet.running)
-
-    plan = ground.plan(
-        BACKLOG / RATE,
+def _one_side_first(ground: Ground, count: int, grace: str) -> RunPlan:
+    """The rebuilt side begins when the gate is opened, and has everything then."""
+    return ground.plan(
+        count / RATE,
         rate=None,
         loading="legacy-first",
+        gated=True,
         workers=1,
         rates={},
         timing={"grace": grace, "remember": "4h", "barrier": "1s"},
         timeout_s=1_200.0,
         intake=8,
     )
-    played = await ground.play(seen, plan, (JUDGED, measure), taken_back=grace == SHORT)
-    seen.expect(max(peaks) < RSS_MAX, f"peak {max(peaks) / 2**20:.0f} MB")
+
+
+async def _filled(stage: Stage, tally: int) -> None:
+    """Wait until all legacy messages have this tally in the books of the run."""
+    async with asyncio.timeout(stage.plan.timeout_s):
+        while stage.watch.totals.tallies[LEGACY][tally] < stage.plan.scenario.count:
+            stage.fleet.check()
+            await stage.watch.look()
+
+
+async def _backlog(ground: Ground, seen: Seen, grace: str) -> Findings:
+    peaks: list[int] = []
+
+    async def fill(stage: Stage) -> None:
+        await _filled(stage, ALONE if grace == SHORT else PENDING)
+        await measure(stage)
+        stage.open_gate()
+
+    async def measure(stage: Stage) -> None:
+        peaks.extend(worker.usage().peak_rss_bytes for worker in stage.fleet.running)
+
+    plan = _one_side_first(ground, BACKLOG, grace)
+    played = await ground.play(seen, plan, (0.0, fill), (JUDGED, measure), taken_back=grace == SHORT)
+    seen.expect(max(peaks) < RSS_MAX, f"peaks {', '.join(f'{peak / 2**20:.0f} MB' for peak in peaks)}")
     return played.found
 
 
@@ -171,13 +193,14 @@ def _recovery_seconds(metrics: str) -> float:
 @row(115, f"a worker starts on an empty directory with {RECOVERED} rows in its changelogs", f"{RECOVERY_SECONDS:g} s",
      by_hand=True)  # fmt: skip
 async def recovered(ground: Ground, seen: Seen) -> None:
-    """Every payload of a backlog is a row: that many are pending when it is killed.
+    """Every payload of a backlog is a row: all of them are pending when the worker is killed.
 
     How long the start took is told too: half of it is the session of the killed one, which has to run out first.
     """
     took: dict[str, float] = {}
 
     async def recover(stage: Stage) -> None:
+        await _filled(stage, PENDING)
         (worker,) = stage.fleet.running
         stage.fleet.kill(worker)
         began = time.monotonic()
@@ -187,8 +210,8 @@ async def recovered(ground: Ground, seen: Seen) -> None:
             await asyncio.sleep(0.1)
         took["start"] = time.monotonic() - began
         took["recovery"] = _recovery_seconds(await asyncio.to_thread(_get, port, "metrics"))
+        stage.open_gate()
 
-    plan = ground.plan(RECOVERED / RATE, rate=None, loading="legacy-first", workers=1, rates={})
-    await ground.play(seen, plan, (PUBLISHED, recover), taken_back=True)
+    await ground.play(seen, _one_side_first(ground, RECOVERED, LONG), (0.0, recover))
     line = "recovered in {recovery:.1f} s, at work {start:.1f} s after its start".format(**took)
     seen.expect(took["recovery"] < RECOVERY_SECONDS, line)
