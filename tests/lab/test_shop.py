@@ -179,6 +179,7 @@ def test_a_command_line_says_everything(tmp_path: Path) -> None:
         loading="rebuilt-first",
         rate=10.0,
         legacy_bootstrap="elsewhere:2",
+        gate=tmp_path / "gate",
     )
 
     read_scenario, read_delivery, _ = parse(command(scenario, delivery, tmp_path)[3:])
