@@ -7,6 +7,7 @@ itself, and where something that must move has not moved for `LOOKS_MAX` looks i
     L2   a partition that can be read on is read on       while the worker works
     L3   what may be committed is committed               while the worker works
     L4   recovery reads changelogs                        while the worker recovers
+    L5   the partitions are handed out                    while the group rebalances
 
 Invariants:
 
@@ -28,8 +29,14 @@ LOOK_SECONDS: Final = 2.0
 LOOKS_MAX: Final = 40
 """Looks in a row at which something has not moved; the longest deadline of a single operation is shorter."""
 
+REBALANCE_LOOKS_MAX: Final = 90
+"""Looks in a row at which the group rebalances: it waits for members that leave partitions, or open them."""
+
 DEAD_LOOKS_MAX: Final = 3
 """Looks in a row at which an agent has no task: one may be replaced just now."""
+
+
+_MOST: Final = {"L1": DEAD_LOOKS_MAX, "L5": REBALANCE_LOOKS_MAX}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,7 @@ class Look:
         tenure: Generation of the assignment; None between two.
         works: Whether it is at work.
         recovers: Whether it recovers.
+        rebalances: Whether its group hands out the partitions anew.
         answered: Whether the brokers answer.
         idle_agents: Agents without a task.
         unread: Partitions that can be read on, and where each is read.
@@ -50,6 +58,7 @@ class Look:
     tenure: int | None
     works: bool = False
     recovers: bool = False
+    rebalances: bool = False
     answered: bool = True
     idle_agents: Sequence[str] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
@@ -76,7 +85,7 @@ class Liveness:
             still[name] = (value, looks + 1 if before == value else 0)
         self._still = still
         for name, (_value, looks) in still.items():
-            if looks >= (DEAD_LOOKS_MAX if name.startswith("L1") else LOOKS_MAX):
+            if looks >= _MOST.get(name[:2], LOOKS_MAX):
                 return _line(name, seen, looks)
         return ""
 
@@ -85,6 +94,8 @@ def _signs(seen: Look) -> dict[str, object]:
     """Return what must be another at the next look, or gone; named by its rule."""
     if seen.recovers:
         return {"L4": seen.to_recover}
+    if seen.rebalances:
+        return {"L5": True}
     if not seen.works:
         return {}
     signs: dict[str, object] = {f"L1 {agent}": True for agent in seen.idle_agents}
@@ -101,5 +112,6 @@ def _line(name: str, seen: Look, looks: int) -> str:
         "L2": f"{what} is not read on from offset {seen.unread.get(what)}, although there is more",
         "L3": "positions are not committed, although they could be",
         "L4": f"recovery does not get on, with {seen.to_recover} changelog offsets to go",
+        "L5": "the group does not hand out its partitions",
     }[rule]
     return f"stuck ({rule}): {said}, at {looks} looks in a row"

@@ -5,16 +5,18 @@ before and after a run is known only here, so here it is cut into chunks.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
+from cutover_app.kafka.refusal import denied
 from cutover_app.runtime.chunks import Chunk
 
 #: Records of one chunk, so that no agent holds the event loop for long.
@@ -30,6 +32,8 @@ POLL_SECONDS = 0.1
 COMMIT_SECONDS_MAX = 10.0
 #: How often it is looked whether positions have moved without a record.
 MOVED_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 async def fetch_chunks(
@@ -134,6 +138,21 @@ def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
     """How many partitions a consumer believes that topics have; what it was assigned is made of that."""
     cluster = consumer._client.cluster
     return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+
+
+def go_on(consumer: Any) -> None:
+    """Have a group try again that has failed to hand out its partitions.
+
+    aiokafka keeps the error for whoever asks next, and does nothing before somebody has; neither Faust nor
+    `fetch_chunks` does. Raises what another try will not mend.
+    """
+    coordinator = consumer._coordinator
+    try:
+        coordinator.check_errors()
+    except KafkaError as error:
+        if denied(error) is not None or coordinator._coordination_task.done():
+            raise
+        log.warning("the partitions could not be handed out: %r; it is tried again", error)
 
 
 async def rejoin(consumer: Any) -> None:

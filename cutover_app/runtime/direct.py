@@ -30,6 +30,7 @@ from cutover_app.runtime.consuming import (
     POLL_SECONDS,
     commit,
     fetch_chunks,
+    go_on,
     moved_chunks,
     partition_counts,
     rejoin,
@@ -143,6 +144,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     async def _read(self) -> None:
         """Fetch once and forward what came."""
+        go_on(self._consumer)
         wanted = self._open - self._held
         if not wanted:
             await asyncio.sleep(POLL_SECONDS / 5)

@@ -56,6 +56,7 @@ class LivenessWatch(Service):
             tenure=tenure,
             works=state is WorkerState.WORKING,
             recovers=state is WorkerState.RECOVERING,
+            rebalances=state is WorkerState.REBALANCING,
             idle_agents=app.idle_agents(),
             unread={} if app.doubts else unread,
             uncommitted=app.chunk_consumer.uncommitted() if state is WorkerState.WORKING else None,

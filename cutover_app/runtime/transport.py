@@ -23,6 +23,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from cutover_app.kafka.refusal import denied
 from cutover_app.runtime.chunks import Chunk
@@ -34,6 +35,7 @@ from cutover_app.runtime.consuming import (
     POLL_SECONDS,
     commit,
     fetch_chunks,
+    go_on,
     moved_chunks,
     partition_counts,
     rejoin,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 #: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
 TOPIC_BYTES_MAX = 4 * 1024 * 1024
+#: How often it is asked whether the group has failed to hand out its partitions.
+ASK_SECONDS = 1.0
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
@@ -102,6 +106,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
 
     async def _partition_counts(self, topics: list[str]) -> dict[str, int]:
         return partition_counts(self._ensure_consumer(), topics)
+
+    async def go_on(self) -> None:
+        """Have the group try again if it has failed to hand out its partitions."""
+        if self._consumer is not None:
+            await self.call_thread(self._go_on)
+
+    async def _go_on(self) -> None:
+        go_on(self._ensure_consumer())
 
     async def rejoin(self) -> None:
         """Ask anew what topics there are, and have the partitions handed out anew."""
@@ -335,6 +347,14 @@ class ChunkConsumer(driver.Consumer):
         return True
 
     # -- rebalances
+
+    @Service.task
+    async def _go_on_forever(self) -> None:
+        async for _late in self.itertimer(ASK_SECONDS, name="group"):
+            try:
+                await self._thread.go_on()
+            except KafkaError as error:
+                die(error)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish, checkpoint and commit while the partitions are still ours."""

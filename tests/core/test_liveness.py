@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutover_app.core.liveness import DEAD_LOOKS_MAX, LOOKS_MAX, Liveness, Look
+from cutover_app.core.liveness import DEAD_LOOKS_MAX, LOOKS_MAX, REBALANCE_LOOKS_MAX, Liveness, Look
 
 
 def look(**seen: Any) -> Look:
@@ -19,6 +19,7 @@ STUCK = [
     (look(unread={"shop.orders/2": 17}), LOOKS_MAX, "L2", "shop.orders/2 is not read on from offset 17"),
     (look(uncommitted={"shop.orders/2": 5}), LOOKS_MAX, "L3", "positions are not committed"),
     (look(works=False, recovers=True, to_recover=9), LOOKS_MAX, "L4", "9 changelog offsets to go"),
+    (look(works=False, rebalances=True), REBALANCE_LOOKS_MAX, "L5", "does not hand out its partitions"),
 ]
 
 

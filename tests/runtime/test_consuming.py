@@ -1,0 +1,79 @@
+"""What is asked of an aiokafka consumer beside records."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+
+from cutover_app.lab.cluster import Cluster
+from cutover_app.runtime.consuming import go_on
+
+PATIENCE_SECONDS = 20.0
+
+
+class Stumbling(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka is not typed
+    """Fails at the first time, as any does that meets a topic which is just being deleted."""
+
+    stumbled = False
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Any) -> Any:
+        """Hand out partitions."""
+        if not cls.stumbled:
+            cls.stumbled = True
+            raise KeyError("a partition that has gone")
+        return super().assign(cluster, members)
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait for something that aiokafka does not tell."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+def test_a_group_that_failed_to_hand_out_its_partitions_tries_again(kafka: Cluster, topic: Callable[..., str]) -> None:
+    """Without being asked, aiokafka waits for ever; once somebody has asked, the partitions come."""
+    name = topic("consuming", partitions=2)
+
+    async def play() -> None:
+        consumer = AIOKafkaConsumer(
+            name,
+            bootstrap_servers=kafka.bootstrap,
+            group_id=f"group-of-{name}",
+            partition_assignment_strategy=[Stumbling],
+        )
+        starting = asyncio.create_task(consumer.start())
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await until(lambda: consumer._coordinator and consumer._coordinator._pending_exception)
+                await asyncio.sleep(1.0)
+                assert not consumer.assignment()
+                go_on(consumer)
+                await until(lambda: len(consumer.assignment()) == 2)
+        finally:
+            starting.cancel()
+            await consumer.stop()
+
+    asyncio.run(play())
+    assert Stumbling.stumbled
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"),
+    [(GroupAuthorizationFailedError("group"), False), (KafkaError("whatever"), True)],
+    ids=["refused", "the coordination has ended"],
+)
+def test_what_another_try_will_not_mend_is_raised(error: KafkaError, ended: bool) -> None:
+    """A permission does not come back by asking again, and what has ended tries nothing."""
+
+    def check_errors() -> None:
+        raise error
+
+    coordinator = SimpleNamespace(check_errors=check_errors, _coordination_task=SimpleNamespace(done=lambda: ended))
+    with pytest.raises(type(error)):
+        go_on(SimpleNamespace(_coordinator=coordinator))
