@@ -17,6 +17,7 @@ from mode import Service
 
 from cutover_app.kafka.cluster import patiently
 from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.assigning import Assignor
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
@@ -61,6 +62,7 @@ def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
         "datadir": str(datadir),
         "store": "rocksdb://",  # only its name shows: BatchTable brings a store of its own
         "TableManager": BatchTableManager,
+        "PartitionAssignor": Assignor,  # the stock one fails where a topic comes back with fewer partitions
         "table_standby_replicas": 0,  # a standby reads every changelog twice
         "topic_disable_leader": True,  # we have no leader tasks
         "stream_wait_empty": False,  # it waits without limit for what we never acknowledge
