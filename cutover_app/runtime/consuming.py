@@ -16,7 +16,6 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
-from cutover_app.kafka.refusal import denied
 from cutover_app.runtime.chunks import Chunk
 
 #: Records of one chunk, so that no agent holds the event loop for long.
@@ -57,7 +56,9 @@ async def fetch_chunks(
             if not waiter.done():
                 waiter.cancel()
                 return {}
-            waiter.result()  # raises what broke the group or the fetcher
+            if waiter.exception() is not None:  # it is the group's
+                go_on(consumer)
+                return {}
             found = take_chunks(fetcher, wanted, limit)
     return found
 
@@ -150,7 +151,8 @@ def go_on(consumer: Any) -> None:
     try:
         coordinator.check_errors()
     except KafkaError as error:
-        if denied(error) is not None or coordinator._coordination_task.done():
+        # One that is no more than a KafkaError is whatever went wrong while partitions were handed out.
+        if coordinator._coordination_task.done() or not (error.retriable or type(error) is KafkaError):
             raise
         log.warning("the partitions could not be handed out: %r; it is tried again", error)
 

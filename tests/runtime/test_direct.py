@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ class Consuming:
 
     def __init__(self) -> None:
         self.position = -1
+        self._coordinator = SimpleNamespace(check_errors=lambda: None)
 
     def seek(self, _place: object, offset: int) -> None:
         """Go there."""
