@@ -6,12 +6,14 @@ from typing import Any
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.run import Stage
-from tests.faults.ground import Ground, replace_fenced
+from tests.faults.ground import Ground, mortal, replace_fenced
 from tests.faults.places import Far, Network, Trio
 from tests.faults.row import Seen, row
 
 BOUNCES = 5
 BELOW_ISR_SECONDS = 15.0
+SETTLING_SECONDS = 8.0
+"""After an outage, until whoever was fenced has noticed."""
 CUT_SECONDS = 8.0
 BLINK_SECONDS = 0.2
 
@@ -30,14 +32,20 @@ async def _bounce(node: Cluster, down: float, *, kill: bool) -> None:
     await asyncio.to_thread(node.restart)
 
 
-@row(8, f"the only broker is stopped or killed and comes back, {BOUNCES} times", "a pause; nothing said from silence")
+@row(
+    8,
+    f"the only broker is stopped or killed and comes back, {BOUNCES} times",
+    "a pause; nothing said from silence; who was taken for dead says so and ends",
+)
 async def bounced(ground: Ground, seen: Seen) -> None:
-    """Under load, in good order and not."""
+    """Under load, in good order and not. Where it is away for longer than a session, one worker is back first."""
 
     async def bounce(stage: Stage) -> None:
-        for number in range(BOUNCES):
-            await _bounce(stage.cluster, ground.random.uniform(0, 4), kill=number % 2 == 1)
-            await asyncio.sleep(ground.random.uniform(3, 6))
+        with mortal(stage):
+            for number in range(BOUNCES):
+                await _bounce(stage.cluster, ground.random.uniform(0, 4), kill=number % 2 == 1)
+                await asyncio.sleep(ground.random.uniform(3, 6))
+                await replace_fenced(stage, seen)
 
     await ground.play(seen, ground.plan(60), (0.1, bounce))
 
@@ -57,17 +65,24 @@ async def leaders_moved(ground: Ground, seen: Seen) -> None:
     await ground.play(seen, ground.plan(70, contract=_replicas(ground)), (0.1, move))
 
 
-@row(10, f"three brokers: two are gone for {BELOW_ISR_SECONDS:g} s", "a pause; no false missing")
+@row(
+    10,
+    f"three brokers: two are gone for {BELOW_ISR_SECONDS:g} s",
+    "a pause; no false missing; who was taken for dead says so and ends",
+)
 async def below_min_isr(ground: Ground, seen: Seen) -> None:
     """Nothing can be written, so nothing is committed, and no barrier passes."""
     trio = ground.cluster = ground.stack.enter_context(Trio())
 
-    async def starve(_stage: Stage) -> None:
+    async def starve(stage: Stage) -> None:
         gone = ground.random.sample(trio.nodes, 2)
-        for node in gone:
-            await asyncio.to_thread(node.kill)
-        await asyncio.sleep(BELOW_ISR_SECONDS)
-        await asyncio.gather(*(asyncio.to_thread(node.restart) for node in gone))
+        with mortal(stage):
+            for node in gone:
+                await asyncio.to_thread(node.kill)
+            await asyncio.sleep(BELOW_ISR_SECONDS)
+            await asyncio.gather(*(asyncio.to_thread(node.restart) for node in gone))
+            await asyncio.sleep(SETTLING_SECONDS)
+            await replace_fenced(stage, seen)
 
     await ground.play(seen, ground.plan(45, contract=_replicas(ground)), (0.2, starve))
 
@@ -90,16 +105,13 @@ async def cut_off(ground: Ground, seen: Seen) -> None:
     ground.random.shuffle(ways)
 
     async def fail(stage: Stage) -> None:
-        for worker in stage.fleet.running:
-            worker.may_end = True
-        for way, seconds in ways:
-            for _time in range(int(CUT_SECONDS / seconds)):
-                way()
-                await asyncio.sleep(seconds)
-                way(back=True)
-                await asyncio.sleep(seconds)
-            await replace_fenced(stage, seen)
-        for worker in stage.fleet.running:
-            worker.may_end = False
+        with mortal(stage):
+            for way, seconds in ways:
+                for _time in range(int(CUT_SECONDS / seconds)):
+                    way()
+                    await asyncio.sleep(seconds)
+                    way(back=True)
+                    await asyncio.sleep(seconds)
+                await replace_fenced(stage, seen)
 
     await ground.play(seen, ground.plan(70, under=network.under), (0.1, fail))

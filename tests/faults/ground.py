@@ -5,8 +5,8 @@ import random
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +108,16 @@ async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:
     code = await asyncio.to_thread(fleet.wait, worker, timeout=ENDS_SECONDS)
     line = last_words(worker)
     seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
+
+
+@contextmanager
+def mortal(stage: Stage) -> Iterator[None]:
+    """Let workers end by themselves meanwhile; `replace_fenced` holds what they say against why they may."""
+    for worker in stage.fleet.running:
+        worker.may_end = True
+    yield
+    for worker in stage.fleet.running:
+        worker.may_end = False
 
 
 async def replace_fenced(stage: Stage, seen: Seen) -> None:
