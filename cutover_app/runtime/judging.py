@@ -45,6 +45,8 @@ CHECKPOINT_ENTRIES: Final = 20_000
 """Entries of one partition after which changes are committed, whatever their age: it bounds memory."""
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 """Payloads of one partition that wait for partners, about, after which they are committed: then they are on disk."""
+CHECKPOINT_VERDICTS: Final = 2_000
+"""Verdicts of one partition after which they are committed: a backlog that is closed as missing makes many at once."""
 DELETED_ROWS: Final = 20_000
 """Rows that one transaction deletes, where they are to be made again."""
 NEW_RUN: Final = (
@@ -102,6 +104,8 @@ class Seat:
     def is_due(self) -> bool:
         """Tell whether it is time for a checkpoint."""
         age = time.monotonic() - self.since
+        if len(self.verdicts) >= CHECKPOINT_VERDICTS:
+            return True
         if self.entries >= CHECKPOINT_ENTRIES or self.bytes * self.judge.held >= CHECKPOINT_BYTES * (self.entries or 1):
             return True
         return age >= (CHECKPOINT_SECONDS if self.entries or self.verdicts else IDLE_SECONDS)
