@@ -75,7 +75,10 @@ class _Plugin:
                 number, mutant = waiting.pop()
                 running[_fork(lambda each=mutant: self._survives(session, each))] = number
             pid, status = os.wait()
-            self.lives[running.pop(pid)] = status == 0
+            number = running.pop(pid)
+            self.lives[number] = status == 0
+            if status == 0 and self.made[number].line:  # a run may take an hour: nobody has to wait for what it found
+                print(f"  lives, line {self.made[number].line}: {self.made[number].name}", file=sys.stderr)
             print(f"{self.module}: {len(self.made) - len(waiting)} of {len(self.made)}", end="\r", file=sys.stderr)
         return True
 
