@@ -27,6 +27,8 @@ BACKLOG: Final = 2_000_000
 LONG: Final = "3h"
 SHORT: Final = "4s"
 REPLAYED: Final = 50_000
+REPLAY_SECONDS: Final = 1_200.0
+"""A chunk of one record takes as long as one of hundreds."""
 RECOVERED: Final = 1_000_000
 RECOVERY_SECONDS: Final = 20.0
 
@@ -162,7 +164,7 @@ async def _again(ground: Ground, plan: RunPlan, name: str, workers: int, chunk: 
             except Exception:  # the first worker makes the topics
                 fleet.check()
                 await asyncio.sleep(0.5)
-        await wait_quiet(watch, timeout=300.0, check=fleet.check)
+        await wait_quiet(watch, timeout=REPLAY_SECONDS, check=fleet.check)
         await asyncio.to_thread(fleet.close)
     finally:
         await watch.stop()
