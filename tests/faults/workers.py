@@ -18,6 +18,7 @@ BLOCKED_SECONDS = 6.0
 """Shorter."""
 STORM_SECONDS = 120.0
 STORM_EVERY = 3.0
+QUARANTINE_LOOKS = 5
 TIMES = {
     "judge.wait": 20,
     "judge.take": 20,
@@ -148,10 +149,14 @@ async def poisoned(ground: Ground, seen: Seen) -> None:
 
     async def replace(stage: Stage) -> None:
         (poisoned,) = stage.fleet.running
-        before = await reached(stage)
-        await asyncio.sleep(6)
-        after = await reached(stage)
-        stuck = [partition for partition in range(stage.plan.intake) if after.get(partition) == before.get(partition)]
+        stuck: list[int] = []
+        for _time in range(QUARANTINE_LOOKS):  # a busy machine may not have come to the defect yet
+            before = await reached(stage)
+            await asyncio.sleep(6)
+            after = await reached(stage)
+            stuck = [each for each in range(stage.plan.intake) if after.get(each) == before.get(each)]
+            if stuck == [number]:
+                break
         seen.expect(stuck == [number], f"partition {stuck} stands still, the others go on")
         poisoned.may_end = True
         poisoned.process.terminate()
