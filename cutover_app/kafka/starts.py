@@ -125,12 +125,13 @@ class Starts:
 
     async def first_ms(self, number: int) -> int:
         """Return the time up to which what a partition has lost may have been written; now, if nobody can tell."""
+        now_ms = _now_ms()
         try:
             async with Cluster(self._broker) as cluster:
                 _topic, logs = await self._look(cluster)
         except (KafkaError, KafkaUnavailable, TopicsUnfit):
-            logs = {}
-        return first_time(logs[number], _now_ms()) if number in logs else _now_ms()
+            return now_ms
+        return first_time(logs[number], now_ms) if number in logs else now_ms
 
     def _place(self, topic: Topic, number: int) -> Source:
         return Source(self._side, self._topic, topic.id, number)
