@@ -6,14 +6,12 @@ from typing import Any
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.run import Stage
-from tests.faults.ground import Ground, mortal, replace_fenced
+from tests.faults.ground import Ground, Successors
 from tests.faults.places import Far, Network, Trio
 from tests.faults.row import Seen, row
 
 BOUNCES = 5
 BELOW_ISR_SECONDS = 15.0
-SETTLING_SECONDS = 8.0
-"""After an outage, until whoever was fenced has noticed."""
 CUT_SECONDS = 8.0
 BLINK_SECONDS = 0.2
 
@@ -41,13 +39,11 @@ async def bounced(ground: Ground, seen: Seen) -> None:
     """Under load, in good order and not. Where it is away for longer than a session, one worker is back first."""
 
     async def bounce(stage: Stage) -> None:
-        with mortal(stage):
-            for number in range(BOUNCES):
-                await _bounce(stage.cluster, ground.random.uniform(0, 4), kill=number % 2 == 1)
-                await asyncio.sleep(ground.random.uniform(3, 6))
-                await replace_fenced(stage, seen)
+        for number in range(BOUNCES):
+            await _bounce(stage.cluster, ground.random.uniform(0, 4), kill=number % 2 == 1)
+            await asyncio.sleep(ground.random.uniform(3, 6))
 
-    await ground.play(seen, ground.plan(60), (0.1, bounce))
+    await ground.play(seen, ground.plan(60), *Successors(seen).from_step(0.1, bounce))
 
 
 @row(9, "three brokers: each is killed in turn, leaders move", "nothing visible")
@@ -74,17 +70,15 @@ async def below_min_isr(ground: Ground, seen: Seen) -> None:
     """Nothing can be written, so nothing is committed, and no barrier passes."""
     trio = ground.cluster = ground.stack.enter_context(Trio())
 
-    async def starve(stage: Stage) -> None:
+    async def starve(_stage: Stage) -> None:
         gone = ground.random.sample(trio.nodes, 2)
-        with mortal(stage):
-            for node in gone:
-                await asyncio.to_thread(node.kill)
-            await asyncio.sleep(BELOW_ISR_SECONDS)
-            await asyncio.gather(*(asyncio.to_thread(node.restart) for node in gone))
-            await asyncio.sleep(SETTLING_SECONDS)
-            await replace_fenced(stage, seen)
+        for node in gone:
+            await asyncio.to_thread(node.kill)
+        await asyncio.sleep(BELOW_ISR_SECONDS)
+        await asyncio.gather(*(asyncio.to_thread(node.restart) for node in gone))
 
-    await ground.play(seen, ground.plan(45, contract=_replicas(ground)), (0.2, starve))
+    plan = ground.plan(45, contract=_replicas(ground))
+    await ground.play(seen, plan, *Successors(seen).from_step(0.2, starve))
 
 
 @row(
@@ -104,14 +98,12 @@ async def cut_off(ground: Ground, seen: Seen) -> None:
     ]
     ground.random.shuffle(ways)
 
-    async def fail(stage: Stage) -> None:
-        with mortal(stage):
-            for way, seconds in ways:
-                for _time in range(int(CUT_SECONDS / seconds)):
-                    way()
-                    await asyncio.sleep(seconds)
-                    way(back=True)
-                    await asyncio.sleep(seconds)
-                await replace_fenced(stage, seen)
+    async def fail(_stage: Stage) -> None:
+        for way, seconds in ways:
+            for _time in range(int(CUT_SECONDS / seconds)):
+                way()
+                await asyncio.sleep(seconds)
+                way(back=True)
+                await asyncio.sleep(seconds)
 
-    await ground.play(seen, ground.plan(70, under=network.under), (0.1, fail))
+    await ground.play(seen, ground.plan(70, under=network.under), *Successors(seen).from_step(0.1, fail))

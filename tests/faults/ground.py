@@ -5,8 +5,8 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
 from cutover_app.lab.fleet import Fleet, Worker
 from cutover_app.lab.mirror import Mirror
-from cutover_app.lab.run import RunPlan, Stage, Step, run
+from cutover_app.lab.run import JUDGED, RunPlan, Stage, Step, run
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.verify import Findings
 from cutover_app.runtime.fatal import EXIT_FATAL
@@ -33,6 +33,7 @@ FAULTS: Final = dict.fromkeys(
 TIMING: Final = {"grace": "4s", "remember": "1h", "barrier": "500ms"}
 ENDS_SECONDS: Final = 60.0
 """Within these a worker has ended that ends by itself."""
+LOOK_SECONDS: Final = 0.1
 RSS_MAX: Final = 500 * 1024 * 1024
 FATAL: Final = "cutover: fatal: "
 FENCED: Final = re.compile("fenced|was taken over")
@@ -110,24 +111,46 @@ async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:
     seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
 
 
-@contextmanager
-def mortal(stage: Stage) -> Iterator[None]:
-    """Let workers end by themselves meanwhile; `replace_fenced` holds what they say against why they may."""
-    for worker in stage.fleet.running:
-        worker.may_end = True
-    yield
-    for worker in stage.fleet.running:
-        worker.may_end = False
+class Successors:
+    """Starts another worker for each that ends because it was taken for dead, from a step of a run to its end.
 
+    A worker may notice it long after what has caused it, with its next commit.
+    """
 
-async def replace_fenced(stage: Stage, seen: Seen) -> None:
-    """Start another worker for each that has ended, which must be because it was taken for dead."""
-    for worker in [each for each in stage.fleet.workers if not each.running]:
-        code = await gone(stage, worker)
-        line = last_words(worker)
-        seen.expect(code == EXIT_FATAL and FENCED.search(line) is not None, line)
-        (other,) = stage.fleet.start()
-        other.may_end = True
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._task: asyncio.Task[None] | None = None
+
+    def from_step(self, at: float, act: Callable[[Stage], Awaitable[None]]) -> tuple[Step, ...]:
+        """Return the steps of a plan in which workers may be fenced from that step on."""
+        return (at, self._begin), (at, act), (JUDGED, self._end)
+
+    async def _begin(self, stage: Stage) -> None:
+        self._task = asyncio.create_task(self._replace(stage))
+        await asyncio.sleep(0)
+
+    async def _end(self, stage: Stage) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._bury(stage)
+
+    async def _replace(self, stage: Stage) -> None:
+        while True:
+            for _worker in range(await self._bury(stage)):
+                stage.fleet.start()
+            for worker in stage.fleet.running:
+                worker.may_end = True
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _bury(self, stage: Stage) -> int:
+        """Hold what workers that have ended said against why they may; return how many there were."""
+        dead = [worker for worker in stage.fleet.workers if not worker.running]
+        for worker in dead:
+            code = await gone(stage, worker)
+            line = last_words(worker)
+            self._seen.expect(code == EXIT_FATAL and FENCED.search(line) is not None, line)
+        return len(dead)
 
 
 async def ended(stage: Stage, worker: Worker) -> float:
