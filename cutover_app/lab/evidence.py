@@ -32,7 +32,8 @@ _Row = TypeVar("_Row")
 POLL_MS: Final = 200
 RECORDS_MAX: Final = 5_000
 FETCH_BYTES: Final = 4 * 1024 * 1024
-READ_TIMEOUT_S: Final = 60.0
+READ_TIMEOUT_S: Final = 120.0
+"""Twice as long as a transaction stays open that a killed worker has left: nothing behind it can be read before."""
 SETTLE_POLL_S: Final = 0.25
 
 

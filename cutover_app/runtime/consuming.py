@@ -172,5 +172,12 @@ async def commit(consumer: Any, commits: Mapping[TP, tuple[int, str]]) -> None:
         for tp, at in commits.items()
         if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())
     }
-    async with asyncio.timeout(COMMIT_SECONDS_MAX):
-        await consumer.commit(offsets)
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS_MAX):
+            await consumer.commit(offsets)
+    except TimeoutError:
+        # aiokafka tries again in silence while a coordinator is looked for, or has still to load its groups.
+        node = consumer._coordinator.coordinator_id
+        who = "no coordinator of the group is found" if node is None else f"broker {node}, the coordinator, takes none"
+        log.warning("positions could not be committed for %g s: %s", COMMIT_SECONDS_MAX, who)
+        raise

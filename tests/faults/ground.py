@@ -33,10 +33,12 @@ FAULTS: Final = dict.fromkeys(
 TIMING: Final = {"grace": "4s", "remember": "1h", "barrier": "500ms"}
 ENDS_SECONDS: Final = 60.0
 """Within these a worker has ended that ends by itself."""
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.5
 RSS_MAX: Final = 500 * 1024 * 1024
 FATAL: Final = "cutover: fatal: "
 FENCED: Final = re.compile("fenced|was taken over")
+ALONE: Final = re.compile("no Kafka broker answers")
+"""What a worker says whose start found nobody: whoever runs workers starts another."""
 
 
 class Played(NamedTuple):
@@ -112,9 +114,9 @@ async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:
 
 
 class Successors:
-    """Starts another worker for each that ends because it was taken for dead, from a step of a run to its end.
+    """Starts another worker for each that ends because of a broker, from a step of a run to its end.
 
-    A worker may notice it long after what has caused it, with its next commit.
+    A worker that was taken for dead may notice it long after what has caused it, with its next commit.
     """
 
     def __init__(self, seen: Seen) -> None:
@@ -149,7 +151,7 @@ class Successors:
         for worker in dead:
             code = await gone(stage, worker)
             line = last_words(worker)
-            self._seen.expect(code == EXIT_FATAL and FENCED.search(line) is not None, line)
+            self._seen.expect(code == EXIT_FATAL and bool(FENCED.search(line) or ALONE.search(line)), line)
         return len(dead)
 
 

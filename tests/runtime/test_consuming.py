@@ -9,9 +9,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from faust.types import TP
 
 from cutover_app.lab.cluster import Cluster
-from cutover_app.runtime.consuming import go_on
+from cutover_app.runtime import consuming
+from cutover_app.runtime.consuming import commit, go_on
 
 PATIENCE_SECONDS = 20.0
 
@@ -77,3 +79,22 @@ def test_what_another_try_will_not_mend_is_raised(error: KafkaError, ended: bool
     coordinator = SimpleNamespace(check_errors=check_errors, _coordination_task=SimpleNamespace(done=lambda: ended))
     with pytest.raises(type(error)):
         go_on(SimpleNamespace(_coordinator=coordinator))
+
+
+@pytest.mark.parametrize(
+    ("node", "words"), [(None, "no coordinator of the group is found"), (3, "broker 3, the coordinator, takes none")]
+)
+def test_a_commit_that_nobody_answers_says_who_it_waits_for(
+    node: int | None, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is heard of aiokafka while it tries again: somebody who reads the log has to know what to look at."""
+    monkeypatch.setattr(consuming, "COMMIT_SECONDS_MAX", 0.05)
+    cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0})
+    consumer = SimpleNamespace(
+        _client=SimpleNamespace(cluster=cluster),
+        _coordinator=SimpleNamespace(coordinator_id=node),
+        commit=lambda _offsets: asyncio.sleep(60),
+    )
+    with pytest.raises(TimeoutError):
+        asyncio.run(commit(consumer, {TP("source", 0): (7, "")}))
+    assert words in caplog.text
