@@ -73,7 +73,9 @@ class Checkpointer:
             max_batch_size=BATCH_BYTES,
         )
         try:
-            await asyncio.wait_for(producer.start(), DEADLINE_SECONDS)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await producer.start()
+                await _know(producer, [*(table.changelog_name for table in self._tables.values()), self._verdicts])
         except (KafkaError, TimeoutError) as error:
             raise FatalError(f"cannot open the checkpoints of partition {partition}: {error!r}") from error
         self._producers[partition] = producer
@@ -109,6 +111,14 @@ class Checkpointer:
                 failpoint("checkpoint.written", partition)
         self.durations.add(time.monotonic() - began)
         self.written.update(rows=sum(map(len, rows.values())), verdicts=len(verdicts), bytes=size)
+
+
+async def _know(producer: Any, topics: Sequence[str]) -> None:
+    """Ask for all of these now: asked in the middle of a transaction, brokers may just not be there to answer."""
+    for topic in topics:
+        producer.client.add_topic(topic)
+    for topic in topics:
+        await producer.partitions_for(topic)
 
 
 async def _transaction(producer: Any, partition: int, outputs: Mapping[str, Rows]) -> tuple[dict[str, int], int]:

@@ -45,6 +45,21 @@ async def committed(kafka: Cluster, topic: str) -> list[tuple[bytes, bytes | Non
     return found
 
 
+def test_all_topics_are_known_before_the_first_checkpoint(kafka: Cluster, topic: Callable[..., str]) -> None:
+    """The first verdict of a partition may come while brokers cannot be asked where its topic is."""
+    table, verdicts = Table(topic("changelog")), topic("verdicts")
+
+    async def run() -> list[Any]:
+        point = checkpointer(kafka, [table], verdicts)
+        await point.open(0)
+        known = point._producers[0].client.cluster
+        found = [known.partitions_for_topic(name) for name in (table.name, verdicts)]
+        await point.close_all()
+        return found
+
+    assert asyncio.run(run()) == [{0}, {0}]
+
+
 def test_rows_and_verdicts_are_committed_together(kafka: Cluster, topic: Callable[..., str]) -> None:
     """Rows reach the table after the commit, with the offset of the last one; large batches are cut."""
     table, verdicts = Table(topic("changelog")), topic("verdicts")
