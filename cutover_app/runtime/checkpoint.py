@@ -114,7 +114,11 @@ class Checkpointer:
 
 
 async def _know(producer: Any, topics: Sequence[str]) -> None:
-    """Ask for all of these now: asked in the middle of a transaction, brokers may just not be there to answer."""
+    """Follow all of these from now on.
+
+    aiokafka loses sight of topics as soon as it had to ask for one by name; whoever writes the first verdict in a while
+    would have to ask where that goes, and brokers may just not be there to answer.
+    """
     for topic in topics:
         producer.client.add_topic(topic)
     for topic in topics:
