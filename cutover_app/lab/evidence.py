@@ -159,6 +159,8 @@ class Watch:
     families: dict[tuple[int, str, str], FamilyRow] = field(default_factory=dict)
     accepted_ms: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Per intake partition: (records accepted on both sides, when a row said so for the first time)."""
+    progress: list[tuple[int, int]] = field(default_factory=list)
+    """(when, records accepted on both sides by then), each time that it has grown."""
     _consumer: Any = None
 
     async def start(self) -> None:
@@ -198,6 +200,7 @@ class Watch:
             accepted = sum(ledger.accepted for ledger in books.ledgers)
             if self.accepted_ms.get(record.partition, (-1, 0))[0] != accepted:
                 self.accepted_ms[record.partition] = accepted, record.timestamp
+                self.progress.append((record.timestamp, sum(each for each, _ in self.accepted_ms.values())))
 
     @property
     def totals(self) -> Totals:

@@ -89,15 +89,18 @@ class Worker:
 
 
 class Fleet:
-    """The workers of one contract, on one cluster."""
+    """The workers of one contract, on one cluster, which they may reach at another address than the lab (`broker`)."""
 
-    def __init__(self, cluster: Cluster, contract: Path, *, name: str = "worker", under: Sequence[str] = ()) -> None:
+    def __init__(
+        self, cluster: Cluster, contract: Path, *, name: str = "worker", under: Sequence[str] = (), broker: str = ""
+    ) -> None:
         self.workers: list[Worker] = []
         self.under = under
         """A command that runs the commands of workers from now on: in a network or with a clock of its own, for one."""
         self._cluster = cluster
         self._contract = contract
         self._name = name
+        self._broker = broker or cluster.bootstrap
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -129,9 +132,7 @@ class Fleet:
             process = self._cluster.spawn(
                 [*self.under, *COMMAND, "worker", *web],
                 log=output,
-                env=environment(
-                    self._contract, self._cluster.bootstrap, CUTOVER_DATADIR=str(directory / "data"), **env
-                ),
+                env=environment(self._contract, self._broker, CUTOVER_DATADIR=str(directory / "data"), **env),
                 cwd=directory,
             )
         worker = Worker(name, log, process)

@@ -53,13 +53,14 @@ def java() -> str:
     return found
 
 
-def jars(version: str = KAFKA_VERSION) -> Path:
-    """Return the folder with the jars of a Kafka version, fetching them if they are not there."""
-    folder = lab_directory() / f"kafka-{version}"
+def jars(version: str = KAFKA_VERSION, what: str = "kafka") -> Path:
+    """Return the folder with the jars of a version of Kafka or of `what`, fetching them if they are not there."""
+    name = f"{what}-{version}"
+    folder = lab_directory() / name
     if not folder.is_dir():
         with _locked(folder.parent / "fetch.lock"):
             if not folder.is_dir():
-                _fetch(version, folder)
+                _fetch(name, folder)
     return folder
 
 
@@ -72,14 +73,14 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(version: str, folder: Path) -> None:
+def _fetch(profile: str, folder: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise LabError("mvn was not found: install Apache Maven, version 3.8 or later")
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder.parent) as scratch:
         target = Path(scratch) / "jars"
         command = [maven, "--batch-mode", "--no-transfer-progress", "--quiet"]
-        command += ["--file", str(_POM), "--activate-profiles", f"kafka-{version}"]
+        command += ["--file", str(_POM), "--activate-profiles", profile]
         command += ["dependency:copy-dependencies", "-DincludeScope=runtime"]
         command += [f"-DoutputDirectory={target}"]
         try:
@@ -88,7 +89,7 @@ def _fetch(version: str, folder: Path) -> None:
             raise LabError(f"Maven did not finish within {FETCH_TIMEOUT_S} s") from error
         if done.returncode or not target.is_dir():
             said = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-            raise LabError(f"Maven could not fetch the jars of Kafka {version}:\n{said}")
+            raise LabError(f"Maven could not fetch the jars of {profile}:\n{said}")
         target.rename(folder)
 
 

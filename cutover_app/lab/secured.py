@@ -55,10 +55,16 @@ CONTROLLER_S: Final = 0.2
 
 
 class SecuredCluster(Cluster):
-    """One broker with authentication and ACLs. `users` maps names to passwords, for SCRAM and PLAIN alike."""
+    """One broker with authentication and ACLs. `users` maps names to passwords, for SCRAM and PLAIN alike.
 
-    def __init__(self, name: str = "secured", *, users: Mapping[str, str], **options: Any) -> None:
+    Those of them that are `trusted` may do everything.
+    """
+
+    def __init__(
+        self, name: str = "secured", *, users: Mapping[str, str], trusted: Sequence[str] = (), **options: Any
+    ) -> None:
         super().__init__(name, **options)
+        self.trusted = tuple(trusted)
         self.users = dict(users)
         self.ports: dict[str, int] = {}
         self._authority: Authority | None = None
@@ -89,7 +95,7 @@ class SecuredCluster(Cluster):
             "listener.security.protocol.map": ",".join([values["listener.security.protocol.map"], *protocols]),
             "inter.broker.listener.name": "PLAINTEXT",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",
+            "super.users": ";".join(f"User:{user}" for user in ("ANONYMOUS", *self.trusted)),
         }
         for name in _PROTOCOLS:
             values |= {f"listener.name.{name.lower()}.{key}": each for key, each in self._listener(name).items()}

@@ -258,7 +258,7 @@ class CutoverApp(faust.App):
                 self._take_datadir()
                 self._lock = lock_directory(self.conf.datadir)
                 renew(self.conf.tabledir)
-            _spare_the_collector()
+            spare_the_collector()
             _spare_the_logs()
             await super().start()
         except Exception as error:
@@ -314,7 +314,7 @@ def _started(consumer: ChunkConsumer) -> bool:
         return False
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Have the garbage collector look at less, and less often: messages have no cycles, and there are many of them."""
     gc.collect()
     gc.freeze()

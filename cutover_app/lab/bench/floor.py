@@ -11,9 +11,7 @@ import argparse
 import asyncio
 import gc
 import json
-import resource
 import sys
-import time
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, Final
@@ -23,6 +21,7 @@ from aiokafka import AIOKafkaConsumer
 
 from cutover_app.kafka.cluster import LATEST, Cluster
 from cutover_app.kafka.settings import Broker
+from cutover_app.lab.bench.figures import Meter
 from cutover_app.lab.scenario import STATUSES
 
 Message = dict[str, Any]
@@ -99,21 +98,18 @@ async def _consume(bootstrap: str, topics: tuple[str, str]) -> dict[str, Any]:
         found = await cluster.topics(topics)
         goal = sum([sum((await cluster.offsets(topic, LATEST)).values()) for topic in found.values()])
     gc.disable()  # nothing here has cycles, and a floor pays for nothing that it does not need
-    join, seen, began, cpu = Join(), 0, 0.0, 0.0
+    join, seen, meter = Join(), 0, Meter(goal)
     consumer = AIOKafkaConsumer(
         *topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=FETCH_BYTES
     )
     async with consumer:
         while seen < goal:
             for place, records in (await consumer.getmany(timeout_ms=1000, max_records=RECORDS_MAX)).items():
-                if not began:
-                    began, cpu = time.monotonic(), time.process_time()
                 join.take(topics.index(place.topic), records)
+                meter.add(len(records))
                 seen += len(records)
-    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     counts = {"equal": join.equal, "unequal": join.unequal, "alone": join.alone, "unreadable": join.unreadable}
-    return {"messages": seen, "seconds": seconds, "cpu_seconds": cpu, "peak_rss": peak, **counts}
+    return meter.figures(counts)
 
 
 def main() -> int:

@@ -1,0 +1,99 @@
+"""What is measured: loads that differ from the reference in one way each, and the rungs that are climbed on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from cutover_app.lab.bench.ladder import RUNGS
+from cutover_app.lab.bench.load import Load
+
+BYTES: Final = 480_000_000
+"""Of all legacy messages of a load with large messages, about."""
+WORKER: Final = "worker"
+FLOOR: Final = "floor"
+PEER: Final = "peer"
+LATE_PAIRS: Final = 50_000
+LATE_RATE: Final = 1_000.0
+LATE_S: Final = 15.0
+"""By so much the rebuilt side is late where peers read what is published live."""
+
+REFERENCE: Final = Load(name="reference", messages=600_000)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One program under one load; `rung` is FLOOR, WORKER, PEER (named by `peer`), or one of the ladder's."""
+
+    rung: str
+    name: str = ""
+    intake: int = 12
+    workers: int = 1
+    peer: str = ""
+
+    @property
+    def label(self) -> str:
+        """How it is called."""
+        return self.name or self.rung
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A load and what is measured on it."""
+
+    load: Load
+    steps: Sequence[Step]
+
+
+def _like(name: str, **changes: Any) -> Load:
+    size = changes.get("size", REFERENCE.size)
+    messages = min(REFERENCE.messages, 2 * (BYTES // 2 // size // 1000) * 1000)
+    return replace(REFERENCE, name=name, messages=messages, **changes)
+
+
+def _worker(name: str, **options: Any) -> Step:
+    return Step(WORKER, name, **options)
+
+
+def quick(messages: int) -> list[Chapter]:
+    """Return what fits in two minutes."""
+    rungs = [Step(FLOOR), *(Step(rung) for rung in RUNGS), _worker("one worker")]
+    return [Chapter(replace(REFERENCE, messages=messages), rungs)]
+
+
+def full() -> list[Chapter]:
+    """Return everything."""
+    reference = [Step(FLOOR), *(Step(rung) for rung in RUNGS), _worker("one worker")]
+    reference += [_worker(f"{count} workers", workers=count) for count in (2, 4)]
+    reference += [_worker("4 intake partitions", intake=4), _worker("64 intake partitions", intake=64)]
+    return [
+        Chapter(REFERENCE, reference),
+        *_alone("0.2 KB", _like("small", size=200)),
+        *_alone("4 KB", _like("large", size=4_000)),
+        *_alone("32 KB", _like("huge", size=32_000)),
+        *_alone("4 source partitions", _like("narrow", partitions=4)),
+        *_alone("64 source partitions", _like("wide", partitions=64)),
+        *_alone("sources not compressed", _like("plain", codec="none")),
+        *_alone("TLS", _like("tls", tls=True)),
+        *_alone("1 % wrong", _like("one-percent", faults=0.01)),
+        *_alone("50 % wrong", _like("half", faults=0.5)),
+        *_alone("100 % wrong", _like("storm", faults=1.0)),
+    ]
+
+
+def peers(messages: int, names: Sequence[str]) -> list[Chapter]:
+    """Return the same work done by others, with everything published before, and live with one side late."""
+    before = replace(REFERENCE, name="peers", messages=messages, readable=True)
+    steps = [_worker("one worker"), *(Step(PEER, name, peer=name) for name in names)]
+    late = replace(before, messages=2 * LATE_PAIRS, rate=LATE_RATE, late_s=LATE_S)
+    lates = [replace(late, name=f"late-{number}") for number in range(len(steps))]
+    return [
+        Chapter(before, [Step(FLOOR), *steps]),
+        *(
+            Chapter(load, [replace(step, name=f"{step.label}, rebuilt {LATE_S:g} s late")])
+            for load, step in zip(lates, steps, strict=True)
+        ),
+    ]
+
+
+def _alone(name: str, load: Load) -> list[Chapter]:
+    return [Chapter(load, [_worker(f"one worker, {name}")])]

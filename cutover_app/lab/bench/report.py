@@ -1,0 +1,87 @@
+"""How figures are shown, and where they were measured."""
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+
+from cutover_app.lab.bench.figures import Rung
+from cutover_app.lab.bench.plan import FLOOR
+from cutover_app.lab.jars import KAFKA_VERSION
+
+COLUMNS: Final = ("messages/s", "of floor", "CPU-s/M", "more", "RSS MB", "spread")
+"""CPU-s/M: CPU-seconds of the process per million messages; more: than the rung above it."""
+COUNTS: Final = {
+    "changelog rows": "log rows",
+    "RocksDB writes": "writes",
+    "RocksDB reads": "reads",
+    "false": "false",
+    "missed": "missed",
+}
+"""What runs may count, and how it is called in the table; the first three are per message."""
+
+
+def environment() -> dict[str, Any]:
+    """Return on what the figures were measured."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "kafka": KAFKA_VERSION,
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def as_dict(rungs: Sequence[Rung]) -> dict[str, Any]:
+    """Return everything, for a file."""
+    return {"v": 2, "environment": environment(), "rungs": [rung.as_dict() for rung in rungs]}
+
+
+def where(found: dict[str, Any]) -> str:
+    """Say in a line on what the figures were measured."""
+    each = found["environment"]
+    return (
+        f"JSON, broker on the same machine; {each['cpu']}, {each['cores']} cores, Python {each['python']}, "
+        f"Kafka {each['kafka']}, {each['system']}"
+    )
+
+
+def table(rungs: Sequence[Rung]) -> Table:
+    """Return a table of all rungs."""
+    shown = Table("")
+    for title in (*COLUMNS, *COUNTS.values()):
+        shown.add_column(title, justify="right", no_wrap=True)
+    floor = next((rung for rung in rungs if rung.name == FLOOR), None)
+    before: Rung | None = None
+    for rung in rungs:
+        more = "" if before is None else f"{rung.cpu_per_million - before.cpu_per_million:+.1f}"
+        shown.add_row(
+            rung.name,
+            f"{rung.rate:,.0f}",
+            f"{rung.rate / floor.rate:.2f}" if floor else "",
+            f"{rung.cpu_per_million:.1f}",
+            more,
+            f"{rung.peak_rss_bytes / 1e6:,.0f}",
+            f"{rung.spread:.0%}",
+            *(_count(rung, name) for name in COUNTS),
+        )
+        before = None if rung.name == FLOOR else rung
+    return shown
+
+
+def _count(rung: Rung, name: str) -> str:
+    value = rung.count(name)
+    if value is None:
+        return ""
+    return f"{value:.0f}" if name in {"false", "missed"} else f"{value:.2f}"

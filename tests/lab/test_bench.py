@@ -1,0 +1,109 @@
+"""The bench: what its figures mean, and that a worker has not become much slower beside a plain floor."""
+
+import asyncio
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+from rich.console import Console
+
+from cutover_app.lab.bench import figures
+from cutover_app.lab.bench.figures import Meter, Run, Rung
+from cutover_app.lab.bench.ladder import RUNGS
+from cutover_app.lab.bench.load import Load, prepare
+from cutover_app.lab.bench.plan import FLOOR, REFERENCE, WORKER, Step, full, peers, quick
+from cutover_app.lab.bench.report import as_dict, table
+from cutover_app.lab.bench.running import measure_step
+from cutover_app.lab.cluster import Cluster
+
+GUARDED_MESSAGES = 120_000
+FLOOR_SHARE = 0.30
+"""Messages per second of a worker, as a part of the floor's (tests/TESTING.md)."""
+FLOOR_COST = 3.2
+"""CPU-seconds per million of a worker, as a multiple of the floor's."""
+LOSS_MAX = 1 / 3
+
+
+def test_what_passes_while_warming_up_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the messages, and the time until then, count for nothing."""
+    now = [0.0]
+    monkeypatch.setattr(figures.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(figures.time, "process_time", lambda: now[0] / 2)
+    meter = Meter(1000)
+    for _ in range(10):
+        now[0] += 1.0
+        meter.add(100)
+    run = Run(**meter.figures({"rows": 3}))
+    assert (run.messages, run.seconds, run.cpu_seconds) == (900, 9.0, 4.5)
+    assert run.rate == 100
+    assert run.cpu_per_million == 5000
+    assert run.counts == {"rows": 3}
+
+
+def test_a_rung_is_the_median_of_its_runs_and_says_how_far_they_lie_apart() -> None:
+    """One run that something else has slowed down changes nothing but the spread."""
+    runs = [Run(1000, seconds, seconds / 2, 10, {"false": false}) for seconds, false in ((1, 0), (2, 7), (1, 0))]
+    rung = Rung("x", runs)
+    assert rung.rate == 1000
+    assert rung.spread == 0.5
+    assert rung.count("false") == 7
+    assert rung.count("missed") is None
+    assert as_dict([rung])["rungs"][0]["runs"][1]["seconds"] == 2
+
+
+def test_the_table_compares_with_the_floor_and_with_the_rung_above() -> None:
+    """Figures of two machines can be compared by the ratio alone."""
+    rungs = [Rung(name, [Run(1000, seconds, seconds, 10**6)]) for name, seconds in ((FLOOR, 1), ("a", 2), ("b", 5))]
+    console = Console(width=140, record=True)
+    console.print(table(rungs))
+    rows = [line.split("│")[1:] for line in console.export_text().splitlines() if "│" in line]
+    shown = {row[0].strip(): [cell.strip() for cell in row[2:5]] for row in rows}
+    assert shown == {FLOOR: ["1.00", "1000.0", ""], "a": ["0.50", "2000.0", ""], "b": ["0.20", "5000.0", "+3000.0"]}
+
+
+def test_each_load_differs_from_the_reference_in_one_way() -> None:
+    """Otherwise nobody could say what makes the difference. Large messages are fewer too, to fit on the disk."""
+    for chapter in full():
+        changed = [f.name for f in fields(Load) if getattr(chapter.load, f.name) != getattr(REFERENCE, f.name)]
+        assert len(set(changed) - {"name", "messages"}) <= 1, chapter
+
+
+def test_all_rungs_have_names_of_their_own() -> None:
+    """Figures of two rungs of one name would be mixed."""
+    for plan in (quick(1000), full(), peers(1000, ["a", "b"])):
+        names = Counter(step.label for chapter in plan for step in chapter.steps)
+        assert max(names.values()) == 1
+        assert len({chapter.load.name for chapter in plan}) == len(plan)
+    assert {FLOOR, *RUNGS} < {step.rung for step in quick(1000)[0].steps}
+
+
+@pytest.mark.kafka
+def test_a_worker_keeps_its_speed_beside_the_floor(kafka: Cluster) -> None:
+    """It may lose a third in messages per second, or in what they cost, but not both: machines differ, and are busy."""
+
+    async def measured() -> tuple[Run, Run]:
+        prepared = await prepare(Load(name="guard", messages=GUARDED_MESSAGES), kafka)
+        found = [await measure_step(prepared, Step(rung), f"guard-{rung}") for rung in (FLOOR, WORKER)]
+        return found[0], found[1]
+
+    floor, worker = asyncio.run(measured())
+    assert (worker.counts["false"], worker.counts["missed"]) == (0, 0)
+    rate = worker.rate / floor.rate / FLOOR_SHARE
+    cost = floor.cpu_per_million * FLOOR_COST / worker.cpu_per_million
+    assert max(rate, cost) > 1 - LOSS_MAX, f"{rate:.2f} of its speed, {cost:.2f} of its thrift"
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("rung", RUNGS)
+def test_each_rung_of_the_ladder_goes_through_all_messages(rung: str, kafka: Cluster) -> None:
+    """The parts fit together outside of Faust too; what is durable is told per message."""
+
+    async def measured() -> Run:
+        prepared = await prepare(Load(name=f"ladder-{rung}", messages=4_000), kafka)
+        return await measure_step(prepared, Step(rung), f"ladder-{rung}")
+
+    run = asyncio.run(measured())
+    assert 0 < run.messages <= 4_100
+    assert ("changelog rows" in run.counts) is (rung == RUNGS[-1])
+    if run.counts:
+        assert 0.4 < run.counts["changelog rows"] < 1.5
