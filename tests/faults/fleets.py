@@ -1,12 +1,10 @@
 """What happens to a whole fleet, and the long runs that are made by hand."""
 
 import asyncio
-import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from urllib.request import urlopen
 
 from cutover_app.core.frames import LEGACY
 from cutover_app.core.state import ALONE, PENDING
@@ -14,10 +12,10 @@ from cutover_app.core.verdicts import FINE, Verdict
 from cutover_app.lab.cluster import Cluster, free_ports
 from cutover_app.lab.evidence import Watch, wait_quiet
 from cutover_app.lab.fleet import Fleet
+from cutover_app.lab.pages import is_working, metric
 from cutover_app.lab.run import JUDGED, RunPlan, Stage, create_all, write_contract
 from cutover_app.lab.shop import command
 from cutover_app.lab.verify import Findings, Subject, verify
-from cutover_app.runtime.worker import WorkerState
 from tests.faults.ground import RATE, RSS_MAX, Ground, ended, patched
 from tests.faults.row import Seen, row
 
@@ -180,18 +178,6 @@ def _said(verdict: Verdict) -> tuple[object, ...]:
     return verdict.outcome, verdict.findings, verdict.legacy, verdict.rebuilt
 
 
-def _get(port: int, path: str) -> str:
-    with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
-        return str(answer.read(), "utf-8")
-    return ""
-
-
-def _recovery_seconds(metrics: str) -> float:
-    """From the assignment to the first record read, as the worker itself measured it."""
-    (line,) = (line for line in metrics.splitlines() if line.startswith("cutover_recovery_seconds_sum"))
-    return float(line.rpartition(" ")[2])
-
-
 @row(115, f"a worker starts on an empty directory with {RECOVERED} rows in its changelogs", f"{RECOVERY_SECONDS:g} s",
      by_hand=True)  # fmt: skip
 async def recovered(ground: Ground, seen: Seen) -> None:
@@ -208,10 +194,11 @@ async def recovered(ground: Ground, seen: Seen) -> None:
         began = time.monotonic()
         (port,) = free_ports(1)
         stage.fleet.start(web_port=port)
-        while WorkerState.WORKING.line not in await asyncio.to_thread(_get, port, "ready"):  # noqa: ASYNC110 - its own time
+        while not await asyncio.to_thread(is_working, port):  # noqa: ASYNC110 - its own time
             await asyncio.sleep(0.1)
         took["start"] = time.monotonic() - began
-        took["recovery"] = _recovery_seconds(await asyncio.to_thread(_get, port, "metrics"))
+        # From the assignment to the first record read, as the worker itself measured it.
+        took["recovery"] = await asyncio.to_thread(metric, port, "cutover_recovery_seconds_sum")
         stage.open_gate()
 
     await ground.play(seen, _one_side_first(ground, RECOVERED, LONG), (0.0, recover))

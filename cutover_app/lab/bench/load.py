@@ -17,7 +17,7 @@ from cutover_app.lab.lane import Codec
 from cutover_app.lab.run import RunPlan, write_contract
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.secured import SASL_SSL, SecuredCluster
-from cutover_app.lab.shop import command
+from cutover_app.lab.shop import Loading, command
 from cutover_app.lab.topics import create_topics
 from cutover_app.lab.verify import Subject
 
@@ -48,6 +48,8 @@ class Load:
         readable: Whether all records can be decoded.
         rate: Legacy messages per second, where they are published while they are read; None is before.
         late_s: Seconds by which the rebuilt side is behind then.
+        loading: Which sides are published.
+        grace: Of the contract.
     """
 
     name: str
@@ -60,10 +62,14 @@ class Load:
     readable: bool = False
     rate: float | None = None
     late_s: float = 0.0
+    loading: Loading = "both"
+    grace: str = "10s"
 
     @property
     def rates(self) -> Mapping[str, float]:
         """Faults per message, by kind."""
+        if not self.faults:
+            return {}
         kinds = UNEQUAL if self.faults > STORM else [kind for kind in KINDS if kind not in _NOT[self.readable]]
         return dict.fromkeys(kinds, self.faults / len(kinds))
 
@@ -138,7 +144,8 @@ async def prepare(load: Load, cluster: Cluster) -> Prepared:
         rate=load.rate,
         partitioners=("murmur2", "murmur2"),
         codecs=(load.codec, load.codec),
-        timing={"grace": "10s", "remember": "1h", "barrier": "1s"},
+        loading=load.loading,
+        timing={"grace": load.grace, "remember": "4h", "barrier": "1s"},
     )
     prepared = Prepared(load, cluster, plan, folder)
     await create_topics(cluster.bootstrap, dict.fromkeys(plan.topics, load.partitions))

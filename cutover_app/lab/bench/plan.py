@@ -12,6 +12,8 @@ BYTES: Final = 480_000_000
 WORKER: Final = "worker"
 FLOOR: Final = "floor"
 PEER: Final = "peer"
+RECOVERY: Final = "recovery"
+RECOVERED: Final = 1_000_000
 LATE_PAIRS: Final = 50_000
 LATE_RATE: Final = 1_000.0
 LATE_S: Final = 15.0
@@ -22,7 +24,7 @@ REFERENCE: Final = Load(name="reference", messages=600_000)
 
 @dataclass(frozen=True)
 class Step:
-    """One program under one load; `rung` is FLOOR, WORKER, PEER (named by `peer`), or one of the ladder's."""
+    """One program under one load; `rung` is FLOOR, WORKER, RECOVERY, PEER (named by `peer`), or of the ladder."""
 
     rung: str
     name: str = ""
@@ -50,6 +52,11 @@ def _like(name: str, **changes: Any) -> Load:
     return replace(REFERENCE, name=name, messages=messages, **changes)
 
 
+def _backlog(records: int) -> Load:
+    """Return a load of one side, under a grace in which nothing is closed."""
+    return replace(REFERENCE, name="backlog", messages=2 * records, faults=0.0, loading="legacy-only", grace="3h")
+
+
 def _worker(name: str, **options: Any) -> Step:
     return Step(WORKER, name, **options)
 
@@ -74,6 +81,7 @@ def full() -> list[Chapter]:
         *_alone("64 source partitions", _like("wide", partitions=64)),
         *_alone("sources not compressed", _like("plain", codec="none")),
         *_alone("TLS", _like("tls", tls=True)),
+        Chapter(_backlog(RECOVERED), [Step(RECOVERY, f"recovery of {RECOVERED:,} rows")]),
         *_alone("1 % wrong", _like("one-percent", faults=0.01)),
         *_alone("50 % wrong", _like("half", faults=0.5)),
         *_alone("100 % wrong", _like("storm", faults=1.0)),

@@ -9,7 +9,8 @@ from typing import Any, Final
 from cutover_app.lab.bench.figures import Run, Rung
 from cutover_app.lab.bench.load import Prepared, new_cluster, prepare
 from cutover_app.lab.bench.peering import PEERS, measure_peer
-from cutover_app.lab.bench.plan import FLOOR, PEER, WORKER, Chapter, Step
+from cutover_app.lab.bench.plan import FLOOR, PEER, RECOVERY, WORKER, Chapter, Step
+from cutover_app.lab.bench.recovery import measure_recovery
 from cutover_app.lab.bench.worker import measure
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.errors import LabError
@@ -44,6 +45,8 @@ async def measure_step(prepared: Prepared, step: Step, name: str) -> Run:
     """Measure one program once; `name` is that of its run."""
     if step.rung == WORKER:
         return await measure(prepared, name, intake=step.intake, workers=step.workers)
+    if step.rung == RECOVERY:
+        return await measure_recovery(prepared, name, intake=step.intake)
     if step.rung == PEER:
         (peer,) = (each for each in PEERS if each.name == step.peer)
         return await measure_peer(prepared, peer, name)

@@ -101,6 +101,7 @@ public final class StreamsPeer {
     settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, System.getenv("PEER_BROKER"));
     settings.put(StreamsConfig.STATE_DIR_CONFIG, System.getenv("PEER_DATADIR"));
     settings.put("auto.offset.reset", "earliest");
+    settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 1000);
     if (System.getenv("PEER_TASK_IDLE_MS") != null) {
       settings.put(StreamsConfig.MAX_TASK_IDLE_MS_CONFIG, System.getenv("PEER_TASK_IDLE_MS"));
     }
