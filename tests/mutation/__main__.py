@@ -17,7 +17,7 @@ from tests.mutation.operators import Mutant, mutants
 from tests.mutation.running import run_all
 
 NEAREST: Final = {
-    "compare": ("test_compare.py", "test_needles.py"),
+    "compare": ("test_masking.py", "test_compare.py", "test_needles.py"),
     "pairing": ("test_pairing.py", "test_judge.py"),
     "closing": ("test_closing.py", "test_judge.py"),
     "books": ("test_books.py", "test_judge.py"),
