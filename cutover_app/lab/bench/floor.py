@@ -12,8 +12,6 @@ import asyncio
 import gc
 import json
 import sys
-from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -22,40 +20,11 @@ from aiokafka import AIOKafkaConsumer
 from cutover_app.kafka.cluster import LATEST, Cluster
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.bench.figures import Meter
-from cutover_app.lab.scenario import STATUSES
-
-Message = dict[str, Any]
+from cutover_app.lab.bench.peers.job import Message, rebuild
 
 RECORDS_MAX: Final = 5_000
 FETCH_BYTES: Final = 4 * 1024 * 1024
-_SEOUL: Final = timezone(timedelta(hours=9))
-_STATUSES: Final = dict(STATUSES)
 _decode: Final = msgspec.json.Decoder().decode
-
-
-@lru_cache(maxsize=1024)
-def _created(text: str) -> str:
-    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=_SEOUL).isoformat()
-
-
-def rebuild(legacy: Message) -> Message:
-    """Make the message that the rebuilt producer should have published."""
-    message = {
-        "schema_version": 2,
-        "order_id": str(legacy["ordId"]),
-        "revision": legacy["rev"],
-        "status": _STATUSES.get(legacy["st"]),
-        "created_at": _created(legacy["regDt"]),
-        "customer": {"name": legacy["custNm"], "phone": legacy["telNo"]},
-        "lines": [
-            {"sku": item["sku"], "quantity": item["qty"], "unit_price": item["price"]} for item in legacy["items"]
-        ],
-        "total": float(legacy["total"]),
-        "note": legacy["memo"],
-    }
-    if "addr" in legacy:
-        message["shipping"], message["channel"] = legacy["addr"], legacy["chnl"]
-    return message
 
 
 class Join:
