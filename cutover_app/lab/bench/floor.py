@@ -1,6 +1,6 @@
 """The floor under every figure of the bench: the same work by a short plain program, with nothing made durable.
 
-    python -m cutover_app.lab.floor --broker HOST:PORT --legacy TOPIC --rebuilt TOPIC
+    python -m cutover_app.lab.bench.floor --broker HOST:PORT --legacy TOPIC --rebuilt TOPIC
 
 Two consumers, JSON decoded once per message, the rebuilt form made by a function written for this one contract, a dict
 that joins the two sides by key, and `==`. It has no rules, no state that survives, no verdicts, no idea when something
