@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -134,7 +134,8 @@ class Successors:
     async def _end(self, stage: Stage) -> None:
         assert self._task is not None
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(asyncio.CancelledError):  # and nothing else: what went wrong in it is wrong with the row
+            await self._task
         await self._bury(stage)
 
     async def _replace(self, stage: Stage) -> None:

@@ -19,7 +19,7 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -55,7 +55,7 @@ from cutover_app.runtime.consuming import (
 )
 from cutover_app.runtime.forwarding import Reader, reader_of
 from cutover_app.runtime.intake import FRAME_BYTES_MAX, IntakeSender
-from cutover_app.runtime.judging import CHECKPOINT_ENTRIES
+from cutover_app.runtime.judging import CHECKPOINT_ENTRIES, PartitionRows
 from cutover_app.runtime.store import PartitionStore
 
 if TYPE_CHECKING:
@@ -127,6 +127,20 @@ class Rows:
             self._stores[number] = PartitionStore(self._folder / f"{self.name}-{number}.db")
         return self._stores[number]
 
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Return one row."""
+        self.reads += 1
+        return self.partition(partition).get(key)
+
+    def multi_get(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return rows in the order of the keys."""
+        self.reads += len(keys)
+        return self.partition(partition).multi_get(keys)
+
+    def scan(self, partition: int, start: bytes, *, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `limit` rows with keys from `start` on, ascending."""
+        return self.partition(partition).scan(start, limit=limit)
+
     def check_room(self) -> None:
         """Do nothing: the lab has room."""
 
@@ -134,28 +148,6 @@ class Rows:
         """Apply the rows of a checkpoint."""
         self.writes += len(rows)
         self.partition(partition).write(rows, changelog_offset)
-
-
-class DiskStore:
-    """The rows of one intake partition, all tables (`core.cache.Store`)."""
-
-    def __init__(self, tables: Mapping[str, Rows], partition: int) -> None:
-        self._tables = tables
-        self._stores = {name: rows.partition(partition) for name, rows in tables.items()}
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        """Return one row."""
-        self._tables[table].reads += 1
-        return self._stores[table].get(key)
-
-    def get_many(self, table: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Return rows in the order of `keys`."""
-        self._tables[table].reads += len(keys)
-        return self._stores[table].multi_get(keys)
-
-    def scan(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        """Return up to `limit` rows with keys from `start` on, ascending."""
-        return self._stores[table].scan(start, limit=limit)
 
 
 class Memory:
@@ -182,7 +174,7 @@ class Disk:
         tables = cast("Sequence[BatchTable]", list(self._tables.values()))
         self._checkpointer = Checkpointer(broker, app_id=name, tables=tables, verdicts=f"{name}-verdicts")
         self._partitions = partitions
-        self.stores = [DiskStore(self._tables, number) for number in range(partitions)]
+        self.stores = [PartitionRows(tables, number) for number in range(partitions)]
         self.topics = [*(rows.changelog_name for rows in self._tables.values()), f"{name}-verdicts"]
 
     async def start(self) -> None:

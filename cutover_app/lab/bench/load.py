@@ -28,7 +28,6 @@ UNEQUAL: Final = ("missing_field", "unexpected_field", "wrong_value", "wrong_typ
 USER: Final = "bench"
 PASSWORD: Final = "bench-password"  # noqa: S105 - of a broker that lives for a few minutes
 PASSWORD_ENV: Final = "BENCH_PASSWORD"  # noqa: S105 - a name
-_NOT: Final = {True: ("undecodable",), False: ()}
 STORM: Final = 0.05
 """With more faults than this per pair, only such are planted."""
 
@@ -70,7 +69,11 @@ class Load:
         """Faults per message, by kind."""
         if not self.faults:
             return {}
-        kinds = UNEQUAL if self.faults > STORM else [kind for kind in KINDS if kind not in _NOT[self.readable]]
+        kinds = (
+            UNEQUAL
+            if self.faults > STORM
+            else [kind for kind in KINDS if not (self.readable and kind == "undecodable")]
+        )
         return dict.fromkeys(kinds, self.faults / len(kinds))
 
 

@@ -45,7 +45,7 @@ async def measure_recovery(prepared: Prepared, run: str, *, intake: int) -> Run:
     finally:
         await watch.stop()
         await asyncio.to_thread(fleet.close)
-    return Run(rows, seconds, usage.cpu_seconds, usage.peak_rss_bytes, {"recovery seconds": seconds})
+    return Run(rows, seconds, usage.cpu_seconds, usage.peak_rss_bytes)
 
 
 async def _pending(prepared: Prepared, fleet: Fleet, watch: Watch) -> int:
