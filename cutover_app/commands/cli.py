@@ -16,6 +16,8 @@ from cutover_app.commands import COMMANDS
 from cutover_app.commands.base import guarded
 
 APP: Final = "cutover_app"
+LOOP: Final = "cutover_app.runtime.loop"
+"""The event loop of a worker, unless another is named."""
 
 HELP: Final = """Prove, on live traffic, that a rebuilt Kafka producer publishes exactly what it should.
 
@@ -40,7 +42,7 @@ def main() -> None:
     if _needs_app(arguments):
         if "worker" in arguments and not {"-L", "--loop"} & set(arguments):
             # Faust looks for its option when it is imported, which has happened.
-            use_loop("uvloop")
+            use_loop(LOOP)
         arguments = ["-A", APP, *arguments]
     sys.argv[1:] = arguments[:2] if arguments[:1] == ["-A"] else []
     guarded(lambda: cli.main(arguments, prog_name="cutover"))

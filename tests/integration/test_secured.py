@@ -92,7 +92,7 @@ def test_a_whole_run_with_the_least_permissions(run: SecuredRun, cutover: Runner
     with run.worker(file) as worker:
         asyncio.run(watched(worker))
         worker.process.terminate()
-        assert worker.process.wait(30) == 0
+        assert worker.ended().code == 0, worker.text()
     found = asyncio.run(verify(subject, watch.totals, None))
     assert found.wrong == []
     assert found.outcomes == {"mismatch": 1}
