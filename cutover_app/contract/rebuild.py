@@ -59,32 +59,32 @@ class Compiler:
         groups: dict[str, list[tuple[Path, FieldRule]]] = {}
         for path, rule in entries:
             groups.setdefault(str(path[0]), []).append((path[1:], rule))
-        plain: list[tuple[str, str]] = []
-        made: list[tuple[str, Read]] = []
+        builder = _Builder()
         for name, group in groups.items():
             rest, rule = group[0]
+            path = (*base, name)
             if rest:
-                made.append((name, _unless_empty(self._object(group, (*base, name)))))
-            elif (source := _renamed(rule)) is not None and not self._is_sealed((*base, name)):
-                plain.append((name, source))
+                builder.nested(name, self._object(group, path))
+            elif self._is_sealed(path):
+                builder.made(name, self.value(rule, path))
+            elif (source := _renamed(rule)) is not None:
+                builder.renamed(name, source)
+            elif rule.model_fields_set == {"const"}:
+                builder.constant(name, self.constant(rule.const))
+            elif (stepped := self._one_step(rule, path)) is not None:
+                builder.stepped(name, *stepped)
             else:
-                made.append((name, self.value(rule, (*base, name))))
-        return _builder(tuple(plain), tuple(made))
+                builder.made(name, self.value(rule, path))
+        return builder.build()
 
     def value(self, rule: FieldRule, path: Path) -> Read:
         """Return what reads the value of one rule; `path` is its target."""
         read = self._source(rule, path)
         steps = self._steps(rule)
         if steps:
-            nullable = any(key is None for key in self._table(rule))
-            hidden = path in self._hidden or is_hidden(self.rules, path)
-            name = _own_name(rule)
-            if name is not None and len(steps) == 1 and not nullable:
-                read = _with_step(name, steps[0], hidden=hidden)
-            else:
-                # Null goes past the steps for texts, to the table that has an entry for it.
-                of_null = steps[len(_text_steps(rule)) :] if nullable else []
-                read = _with_steps(read, steps, of_null, hidden=hidden)
+            # Null goes past the steps for texts, to the table that has an entry for it.
+            of_null = steps[len(_text_steps(rule)) :] if self._is_nullable(rule) else []
+            read = _with_steps(read, steps, of_null, hidden=self._hides(path))
         if rule.has_default:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
@@ -92,6 +92,20 @@ class Compiler:
         if self._is_sealed(path):
             read = _secret(read, self._source(rule, path), constant=bool(self._table(rule)))
         return read
+
+    def _one_step(self, rule: FieldRule, path: Path) -> tuple[str, Step, bool] | None:
+        """Return (source, step, hidden) where a rule takes a field of the same object through one step, and no more."""
+        source = _own_name(rule)
+        if source is None or rule.has_default or rule.when is not None or self._is_nullable(rule):
+            return None
+        steps = self._steps(rule)
+        return (source, steps[0], self._hides(path)) if len(steps) == 1 else None
+
+    def _is_nullable(self, rule: FieldRule) -> bool:
+        return any(key is None for key in self._table(rule))
+
+    def _hides(self, path: Path) -> bool:
+        return path in self._hidden or is_hidden(self.rules, path)
 
     def _is_sealed(self, path: Path) -> bool:
         rules = self.rules
@@ -113,11 +127,10 @@ class Compiler:
         source = read_path(rule.each or ".")
         where = self.condition(rule.where) if rule.where is not None else None
         inner = (*path, ITEMS)
-        whole = rule.fields is not None
         if rule.fields is not None:
-            one = _object_item(self.fields(rule.fields, inner))
+            make = _objects(self.fields(rule.fields, inner))
         elif rule.item is not None:
-            one = self.value(rule.item, inner)
+            make = _values(self.value(rule.item, inner))
         else:
             raise AssertionError("`each` has fields or item")
 
@@ -129,8 +142,7 @@ class Compiler:
                 return Hole(VIOLATION, f"expected a list, found {_a(json_type(items))}")
             if where is not None:
                 items = [each for each in items if where(each, message)]
-            made = [one(each, message) for each in items]
-            return made if whole else [each for each in made if each is not ABSENT]
+            return make(items, message)
 
         return read
 
@@ -211,46 +223,98 @@ def _own_name(rule: FieldRule) -> str | None:
     return path[0] if len(path) == 1 and isinstance(path[0], str) else None
 
 
-def _builder(plain: tuple[tuple[str, str], ...], made: tuple[tuple[str, Read], ...]) -> Build:
-    """Return what builds an object: a function written out for its fields, a third of a loop's price.
+class _Builder:
+    """Writes the function that builds an object out for its fields: a third of a loop's price.
 
-    Nothing of a contract gets into its text: names and closures are arguments, numbered.
+    Nothing of a contract gets into its text: names, values and closures are arguments, numbered.
     """
-    known: dict[str, Any] = {"ABSENT": ABSENT, "some": lambda item: _renamed_fields(plain, item)}
-    for number, (name, source) in enumerate(plain):
-        known[f"n{number}"], known[f"s{number}"] = name, source
-    for number, (name, read) in enumerate(made):
-        known[f"m{number}"], known[f"r{number}"] = name, read
-    whole = ", ".join(f"n{number}: item[s{number}]" for number in range(len(plain)))
-    lines = [f"def build(item, message, {', '.join(f'{name}={name}' for name in known)}):"]
-    lines += ["  try:", f"    built = {{{whole}}}", "  except KeyError:", "    built = some(item)"]
-    for number in range(len(made)):
-        lines += [f"  value = r{number}(item, message)", f"  if value is not ABSENT: built[m{number}] = value"]
-    exec("\n".join([*lines, "  return built"]), known)  # noqa: S102 - the text is made of numbers only
-    build: Build = known["build"]
-    return build
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {"ABSENT": ABSENT, "CastError": CastError, "hole": _hole}
+        self._renamed: list[tuple[str, str]] = []
+        self._whole: list[str] = []
+        self._lines: list[str] = []
+
+    def _argument(self, value: Any) -> str:
+        name = f"a{len(self._known)}"
+        self._known[name] = value
+        return name
+
+    def renamed(self, name: str, source: str) -> None:
+        """Have a field that is one of the item."""
+        self._renamed.append((name, source))
+        self._whole.append(f"{self._argument(name)}: item[{self._argument(source)}]")
+
+    def constant(self, name: str, value: Value) -> None:
+        """Have a field that is always the same."""
+        self._lines.append(f"built[{self._argument(name)}] = {self._argument(value)}")
+
+    def stepped(self, name: str, source: str, step: Step, hidden: bool) -> None:
+        """Have a field that is one of the item, taken through a step; null stays null."""
+        name, source, step_, hidden_ = map(self._argument, (name, source, step, hidden))
+        self._lines += [
+            f"value = item.get({source}, ABSENT)",
+            f"if value is None: built[{name}] = None",
+            "elif value is not ABSENT:",
+            f"  try: built[{name}] = {step_}(value)",
+            f"  except CastError as error: built[{name}] = hole(error, value, hidden={hidden_})",
+        ]
+
+    def nested(self, name: str, build: Build) -> None:
+        """Have an object, unless it would be empty."""
+        self._lines += [
+            f"value = {self._argument(build)}(item, message)",
+            f"if value: built[{self._argument(name)}] = value",
+        ]
+
+    def made(self, name: str, read: Read) -> None:
+        """Have whatever a closure reads."""
+        self._lines += [
+            f"value = {self._argument(read)}(item, message)",
+            f"if value is not ABSENT: built[{self._argument(name)}] = value",
+        ]
+
+    def build(self) -> Build:
+        """Return the function."""
+        renamed = tuple(self._renamed)
+        some = self._argument(lambda item: _renamed_fields(renamed, item))
+        lines = [f"def build(item, message, {', '.join(f'{name}={name}' for name in self._known)}):"]
+        lines += [
+            "  try:",
+            f"    built = {{{', '.join(self._whole)}}}",
+            "  except KeyError:",
+            f"    built = {some}(item)",
+        ]
+        lines += [f"  {line}" for line in self._lines]
+        exec("\n".join([*lines, "  return built"]), self._known)  # noqa: S102 - the text is made of numbers only
+        build: Build = self._known["build"]
+        return build
 
 
 def _renamed_fields(plain: tuple[tuple[str, str], ...], item: Message) -> Message:
     return {name: item[source] for name, source in plain if source in item}
 
 
-def _unless_empty(build: Build) -> Read:
-    def read(item: Value, message: Message) -> Value:
-        return build(item, message) or ABSENT
+def _objects(build: Build) -> Callable[[list[Value], Message], list[Value]]:
+    """Return what builds an object of each item."""
 
-    return read
+    def make(items: list[Value], message: Message) -> list[Value]:
+        return [build(each, message) if type(each) is dict else _no_object(each) for each in items]
+
+    return make
 
 
-def _object_item(build: Build) -> Read:
-    def read(item: Value, message: Message) -> Value:
-        if type(item) is dict:
-            return build(item, message)
-        if item is None:
-            return None
-        return Hole(VIOLATION, f"expected an object, found {_a(json_type(item))}")
+def _no_object(item: Value) -> Value:
+    return None if item is None else Hole(VIOLATION, f"expected an object, found {_a(json_type(item))}")
 
-    return read
+
+def _values(one: Read) -> Callable[[list[Value], Message], list[Value]]:
+    """Return what reads a value of each item; an item without one is left out."""
+
+    def make(items: list[Value], message: Message) -> list[Value]:
+        return [value for value in [one(each, message) for each in items] if value is not ABSENT]
+
+    return make
 
 
 def read_path(text: str) -> Read:
@@ -276,21 +340,6 @@ def _with_default(read: Read, default: Value) -> Read:
         return default if value is ABSENT else value
 
     return defaulted
-
-
-def _with_step(name: str, step: Step, *, hidden: bool) -> Read:
-    """Do what `_with_steps` does, for what nearly every rule with a step is."""
-
-    def stepped(item: Value, _message: Message) -> Value:
-        value = item.get(name, ABSENT) if type(item) is dict else ABSENT
-        if value is ABSENT or value is None:
-            return value
-        try:
-            return step(value)
-        except CastError as error:
-            return _hole(error, value, hidden=hidden)
-
-    return stepped
 
 
 def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: bool) -> Read:

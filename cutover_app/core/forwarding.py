@@ -12,8 +12,6 @@ from zlib import crc32
 from cutover_app.core.frames import Entry, Records, Source, encode_frame
 from cutover_app.core.limits import FRAME_BYTES_MAX
 
-ENTRY_OVERHEAD_BYTES = 64
-
 
 def lay_out(entries: Iterable[Entry], partitions: int) -> dict[int, list[Entry]]:
     """Return the entries of each intake partition, in their order."""
@@ -42,13 +40,12 @@ def is_home(source: Source, partition: int, partitions: int) -> bool:
 
 
 def frames(rules: str, sender: str, source: Source, entries: list[Entry]) -> Iterator[bytes]:
-    """Yield the frames that carry these entries, cut so that none but a single entry exceeds the limit."""
-    start = size = 0
-    for place, entry in enumerate(entries):
-        added = len(entry.payload) + len(entry.beside) + len(entry.key) + ENTRY_OVERHEAD_BYTES
-        if size and size + added > FRAME_BYTES_MAX:
-            yield encode_frame(Records(rules, sender, source, entries[start:place]))
-            start, size = place, 0
-        size += added
-    if start < len(entries):
-        yield encode_frame(Records(rules, sender, source, entries[start:]))
+    """Yield the frames that carry these entries, divided until none but a single entry exceeds the limit."""
+    frame = encode_frame(Records(rules, sender, source, entries))
+    parts = min(-(-len(frame) // FRAME_BYTES_MAX), len(entries))
+    if parts <= 1:
+        yield frame
+        return
+    each = -(-len(entries) // parts)
+    for start in range(0, len(entries), each):
+        yield from frames(rules, sender, source, entries[start : start + each])
