@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -159,8 +160,8 @@ class Watch:
     families: dict[tuple[int, str, str], FamilyRow] = field(default_factory=dict)
     accepted_ms: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Per intake partition: (records accepted on both sides, when a row said so for the first time)."""
-    progress: list[tuple[int, int]] = field(default_factory=list)
-    """(when, records accepted on both sides by then), each time that it has grown."""
+    _growth: list[tuple[int, int]] = field(default_factory=list)
+    """(when, how many more records were accepted), each time that a partition's books say so."""
     _consumer: Any = None
 
     async def start(self) -> None:
@@ -198,9 +199,16 @@ class Watch:
             books = self.books[record.partition] = _read(Books, record.value)
             self.books_ms[record.partition] = record.timestamp
             accepted = sum(ledger.accepted for ledger in books.ledgers)
-            if self.accepted_ms.get(record.partition, (-1, 0))[0] != accepted:
+            before = self.accepted_ms.get(record.partition, (-1, 0))[0]
+            if before != accepted:
                 self.accepted_ms[record.partition] = accepted, record.timestamp
-                self.progress.append((record.timestamp, sum(each for each, _ in self.accepted_ms.values())))
+                self._growth.append((record.timestamp, accepted - max(before, 0)))
+
+    @property
+    def progress(self) -> list[tuple[int, int]]:
+        """(when, records accepted on both sides by then), in the order of time, which partitions are not read in."""
+        growth = sorted(self._growth)
+        return list(zip([at for at, _ in growth], accumulate(more for _, more in growth), strict=True))
 
     @property
     def totals(self) -> Totals:

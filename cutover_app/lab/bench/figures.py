@@ -9,6 +9,8 @@ from typing import Any, Final
 
 WARM_UP: Final = 0.1
 """Part of the messages that passes before anything is measured."""
+COOL_DOWN: Final = 0.1
+"""Part at the end of a worker's load that is not measured: what comes last waits for a checkpoint, not for work."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Whole workers on a backlog: the real command line, everything on.
 
-The clock runs from the moment in which a tenth of the records is durable to the checkpoint in which the last one is, by
+The clock runs from the checkpoint in which a tenth of the records is durable to the one in which nine tenths are, by
 the times of the broker's records; CPU time and memory are the worker processes' own, from /proc. The verdicts are held
 against the ledger of what was planted: a fast wrong answer is none.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 from cutover_app.core.rows import TABLES
 from cutover_app.kafka.topics import changelog_of
-from cutover_app.lab.bench.figures import WARM_UP, Run
+from cutover_app.lab.bench.figures import COOL_DOWN, WARM_UP, Run
 from cutover_app.lab.bench.load import PASSWORD, PASSWORD_ENV, Prepared
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Watch, ends_of, read_verdicts, wait_quiet, wait_working
@@ -82,8 +82,9 @@ async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter)
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     found = judge_ledger(read_ledger(prepared.ledger), plain(verdicts.values()))
     accepted = sum(watch.totals.accepted)
-    began, before = next((at, seen) for at, seen in watch.progress if seen >= accepted * WARM_UP)
-    ended = watch.progress[-1][0]
+    progress = watch.progress
+    began, before = next((at, seen) for at, seen in progress if seen >= accepted * WARM_UP)
+    ended, after = next((at, seen) for at, seen in progress if seen >= accepted * (1 - COOL_DOWN))
     changelogs = await ends_of(subject.bootstrap, *(changelog_of(subject.contract, table) for table in TABLES))
     counts = {
         "changelog rows": sum(changelogs.values()) / accepted,
@@ -91,7 +92,7 @@ async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter)
         "missed": len(found.not_found),
     }
     return Run(
-        accepted - before,
+        after - before,
         (ended - began) / 1000,
         meter.cpu_between(began / 1000, ended / 1000),
         meter.peak(),
