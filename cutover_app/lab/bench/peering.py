@@ -1,7 +1,8 @@
 """Measures a peer: a program of its own that reads the two topics of a load in a consumer group.
 
 How far it is is what its group has committed. It is measured from where a tenth of the messages is committed to where
-all are; its verdicts are counted once nothing new has come for a while. The floor and our worker read the same load.
+nine tenths are, as a worker of ours is; its verdicts are counted once nothing new has come for a while. The floor and
+our worker read the same load.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from typing import Any, Final
 from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Connection
 from cutover_app.kafka.settings import Broker
-from cutover_app.lab.bench.figures import WARM_UP, Run
+from cutover_app.lab.bench.figures import COOL_DOWN, WARM_UP, Run
 from cutover_app.lab.bench.load import Prepared
 from cutover_app.lab.bench.peers.job import WAIT_S
 from cutover_app.lab.bench.worker import MESSAGES_PER_S_MIN, START_TIMEOUT_S, Meter
@@ -105,14 +106,14 @@ async def measure_peer(prepared: Prepared, peer: Peer, name: str) -> Run:
         if prepared.load.rate is not None:
             await asyncio.sleep(JOIN_S)
             await prepared.play()
-        began, ended, messages = await _read_all(prepared, name, worker)
+        (began, before), (ended, after) = await _read_all(prepared, name, worker)
         await _until_quiet(prepared.cluster.bootstrap, verdicts)
     finally:
         sampling.cancel()
         await asyncio.to_thread(_end, prepared, worker)
     false, missed = await _held_against(prepared, verdicts)
     counts = {"false": false, "missed": missed}
-    return Run(messages, ended - began, meter.cpu_between(began, ended), meter.peak(), counts)
+    return Run(after - before, ended - began, meter.cpu_between(began, ended), meter.peak(), counts)
 
 
 def _start(prepared: Prepared, peer: Peer, name: str, verdicts: str) -> Worker:
@@ -147,9 +148,14 @@ def _end(prepared: Prepared, worker: Worker) -> None:
     prepared.cluster.forget(worker.process)
 
 
-async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[float, float, int]:
-    """Wait until a group has committed all of both topics; return (from, to, messages in between)."""
-    began: tuple[float, int] | None = None
+_Mark = tuple[float, int]
+"""A time since the epoch, and how many messages were committed by then."""
+
+
+async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[_Mark, _Mark]:
+    """Wait until a group has committed all of both topics; return where measuring begins and ends."""
+    began: _Mark | None = None
+    ended: _Mark | None = None
     deadline = time.monotonic() + START_TIMEOUT_S + prepared.load.messages / MESSAGES_PER_S_MIN
     async with Connection(Broker.parse(prepared.cluster.bootstrap)) as cluster:
         topics = await cluster.topics(prepared.topics)
@@ -163,8 +169,12 @@ async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[flo
             now = time.time()
             if began is None and done >= total * WARM_UP:
                 began = now, done
-            if done >= total and began is not None:
-                return began[0], now, total - began[1]
+            if ended is None and done >= total * (1 - COOL_DOWN):
+                ended = now, done
+            if done >= total and began is not None and ended is not None:
+                if began == ended:
+                    raise LabError(f"{worker.name} commits too seldom for {total} messages: let it have more")
+                return began, ended
             await asyncio.sleep(LOOK_S)
     raise LabError(f"{worker.name} has read {done} of {total} messages:\n{worker.log_tail()}")
 
