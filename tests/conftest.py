@@ -1,14 +1,20 @@
-"""Fixtures that all tests share: one real Kafka for the whole run, started when first asked for."""
+"""What all tests share: one real Kafka for the whole run, started when first asked for; and that none is timed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.jars import LEGACY_VERSION
 from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.topics import create_topics_now
+
+# A machine that is busy with brokers takes any time for anything; that is no property of what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":  # and not that of the mutants
+    settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups

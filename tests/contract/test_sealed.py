@@ -279,7 +279,7 @@ def _plant(place: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
             return {place: {"deep": ["", {"er": f"<{text}>"}]}}, {}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     text=SAYING,
     form=st.sampled_from(sorted(FORMS)),
@@ -293,7 +293,7 @@ def test_a_plaintext_is_found_in_any_place_and_form(text: str, form: str, place:
     assert all(text not in repr(each) for each in findings if each.kind == "unsealed")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 1 << 40),
     tel=st.one_of(
