@@ -72,7 +72,7 @@ def test_each_load_differs_from_the_reference_in_one_way() -> None:
 
 def test_all_rungs_have_names_of_their_own() -> None:
     """Figures of two rungs of one name would be mixed."""
-    for plan in (quick(1000), full(), peers(1000, ["a", "b"])):
+    for plan in (quick(1000), full(), peers(10_000, {"a": 1.0, "b": 0.1})):
         names = Counter(step.label for chapter in plan for step in chapter.steps)
         assert max(names.values()) == 1
         assert len({chapter.load.name for chapter in plan}) == len(plan)

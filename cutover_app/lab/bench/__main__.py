@@ -24,7 +24,7 @@ PEERS_MESSAGES: Final = 600_000
 
 async def _measure(options: argparse.Namespace, console: Console) -> list[Rung]:
     if options.peers:
-        chapters = peers(options.messages or PEERS_MESSAGES, [peer.name for peer in PEERS])
+        chapters = peers(options.messages or PEERS_MESSAGES, {peer.name: peer.part for peer in PEERS})
     else:
         chapters = quick(options.messages or QUICK_MESSAGES) if options.quick else full()
     runs = options.runs or (1 if options.quick or options.peers else 3)

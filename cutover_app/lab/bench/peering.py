@@ -53,6 +53,8 @@ class Peer:
     name: str
     command: Callable[[], Sequence[str]]
     env: Mapping[str, str] = field(default_factory=dict)
+    part: float = 1.0
+    """Of the messages of a load, as many as it reads in a reasonable time."""
 
 
 def _faust() -> list[str]:
@@ -88,7 +90,7 @@ def _run(words: Sequence[str]) -> None:
 
 
 PEERS: Final = (
-    Peer("stock Faust", _faust),
+    Peer("stock Faust", _faust, part=0.1),
     Peer("Quix Streams", _quix),
     Peer("Kafka Streams", _streams),
     Peer("Kafka Streams, idle 60 s", _streams, {"PEER_TASK_IDLE_MS": "60000"}),

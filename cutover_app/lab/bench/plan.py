@@ -1,6 +1,6 @@
 """What is measured: loads that differ from the reference in one way each, and the rungs that are climbed on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -88,14 +88,23 @@ def full() -> list[Chapter]:
     ]
 
 
-def peers(messages: int, names: Sequence[str]) -> list[Chapter]:
-    """Return the same work done by others, with everything published before, and live with one side late."""
+def peers(messages: int, parts: Mapping[str, float]) -> list[Chapter]:
+    """Return the same work done by others, with everything published before, and live with one side late.
+
+    `parts`: by name of the peer, the part of the messages that it can read in a reasonable time.
+    """
     before = replace(REFERENCE, name="peers", messages=messages, readable=True)
-    steps = [_worker("one worker"), *(Step(PEER, name, peer=name) for name in names)]
+    steps = [_worker("one worker"), *(Step(PEER, name, peer=name) for name in parts)]
     late = replace(before, messages=2 * LATE_PAIRS, rate=LATE_RATE, late_s=LATE_S)
     lates = [replace(late, name=f"late-{number}") for number in range(len(steps))]
+    slow = [
+        Chapter(replace(before, name=f"slow-{number}", messages=int(messages * parts[step.peer])), [step])
+        for number, step in enumerate(steps)
+        if parts.get(step.peer, 1) < 1
+    ]
     return [
-        Chapter(before, [Step(FLOOR), *steps]),
+        Chapter(before, [Step(FLOOR), *(step for step in steps if parts.get(step.peer, 1) == 1)]),
+        *slow,
         *(
             Chapter(load, [replace(step, name=f"{step.label}, rebuilt {LATE_S:g} s late")])
             for load, step in zip(lates, steps, strict=True)
