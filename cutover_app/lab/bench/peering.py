@@ -156,6 +156,7 @@ _Mark = tuple[float, int]
 
 async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[_Mark, _Mark]:
     """Wait until a group has committed all of both topics; return where measuring begins and ends."""
+    first: _Mark | None = None
     began: _Mark | None = None
     ended: _Mark | None = None
     deadline = time.monotonic() + START_TIMEOUT_S + prepared.load.messages / MESSAGES_PER_S_MIN
@@ -169,14 +170,14 @@ async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[_Ma
             commits = {name: await cluster.commits(group, name) for name in ends}
             done = sum(offset for each in commits.values() for offset, _ in each.values())
             now = time.time()
+            first = first or (now, done)
             if began is None and done >= total * WARM_UP:
                 began = now, done
             if ended is None and done >= total * (1 - COOL_DOWN):
                 ended = now, done
             if done >= total and began is not None and ended is not None:
-                if began == ended:
-                    raise LabError(f"{worker.name} commits too seldom for {total} messages: let it have more")
-                return began, ended
+                # Who commits all in one go has no tenth: such a load says what it found, and little of its speed.
+                return (first if began == ended else began), ended
             await asyncio.sleep(LOOK_S)
     raise LabError(f"{worker.name} has read {done} of {total} messages:\n{worker.log_tail()}")
 
