@@ -217,10 +217,15 @@ class Cluster:
 
         return await self.ask_coordinator(group, request, read)
 
-    async def ask_coordinator(self, group: str, request: Any, read: Callable[[Any], _Answer]) -> _Answer:
-        """Ask a group's coordinator, for as long as the broker is still making or loading the groups."""
+    async def ask_coordinator(
+        self, group: str, request: Any, read: Callable[[Any], _Answer], *, patience: float | None = None
+    ) -> _Answer:
+        """Ask a group's coordinator, for as long as the broker is still making or loading the groups.
+
+        `patience`: seconds; as long as any request may take, unless it is given.
+        """
         client = await self.connect()
-        async with asyncio.timeout(self._broker.request_timeout):
+        async with asyncio.timeout(patience or self._broker.request_timeout):
             while True:
                 try:
                     node = int(await client.coordinator_lookup(CoordinationType.GROUP, group))

@@ -1,13 +1,11 @@
 """Questions about a consumer group, and its end."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka.client import CoordinationType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import GroupIdNotFound, KafkaError, NoError, for_code
+from aiokafka.errors import GroupIdNotFound, NoError, for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
@@ -15,7 +13,7 @@ from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 from cutover_app.kafka.cluster import Cluster
 
 COORDINATOR_SECONDS: Final = 15.0
-"""A cluster that never had a group makes the topic of all groups first."""
+"""A cluster that never had a group makes the topic of all groups first, and one that has started loads it."""
 
 
 class DeleteGroupsResponseV0(Response):  # type: ignore[misc] # aiokafka is not typed
@@ -75,18 +73,22 @@ class Group:
 
 async def describe_group(cluster: Cluster, group: str) -> Group:
     """Return the state of a group and its members."""
-    answer = await cluster.ask(DescribeGroupsRequest([group], False), await _coordinator(cluster, group))
-    found, members = "Dead", []
-    for code, _name, state, _type, _protocol, rows, *_more in answer.groups:
-        error = for_code(code)
-        if error not in (NoError, GroupIdNotFound):
-            raise error(group)
-        found = state or found
-        members += [
-            Member(client, host.lstrip("/"), _assigned(assignment))
-            for _member, client, host, _metadata, assignment in rows
-        ]
-    return Group(found, tuple(members))
+
+    def read(answer: Any) -> Group:
+        found, members = "Dead", []
+        for code, _name, state, _type, _protocol, rows, *_more in answer.groups:
+            error = for_code(code)
+            if error not in (NoError, GroupIdNotFound):
+                raise error(group)
+            found = state or found
+            members += [
+                Member(client, host.lstrip("/"), _assigned(assignment))
+                for _member, client, host, _metadata, assignment in rows
+            ]
+        return Group(found, tuple(members))
+
+    request = DescribeGroupsRequest([group], False)
+    return await cluster.ask_coordinator(group, request, read, patience=COORDINATOR_SECONDS)
 
 
 def _assigned(data: bytes | None) -> dict[str, tuple[int, ...]]:
@@ -103,23 +105,14 @@ async def members_of(cluster: Cluster, group: str) -> list[str]:
 
 async def delete_group(cluster: Cluster, group: str) -> bool:
     """Delete a group without members; False where there was none."""
-    answer = await cluster.ask(DeleteGroupsRequest([group]), await _coordinator(cluster, group))
-    for name, code in answer.results:
-        error = for_code(code)
-        if error is GroupIdNotFound:
-            return False
-        if error is not NoError:
-            raise error(name)
-    return True
 
+    def read(answer: Any) -> bool:
+        for name, code in answer.results:
+            error = for_code(code)
+            if error is GroupIdNotFound:
+                return False
+            if error is not NoError:
+                raise error(name)
+        return True
 
-async def _coordinator(cluster: Cluster, group: str) -> int:
-    client = await cluster.connect()
-    async with asyncio.timeout(COORDINATOR_SECONDS):
-        while True:
-            try:
-                return int(await client.coordinator_lookup(CoordinationType.GROUP, group))
-            except KafkaError as error:
-                if not error.retriable:
-                    raise
-            await asyncio.sleep(0.1)
+    return await cluster.ask_coordinator(group, DeleteGroupsRequest([group]), read, patience=COORDINATOR_SECONDS)
