@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cutover_app.lab.bench import figures
-from cutover_app.lab.bench.figures import Meter, Run, Rung
+from cutover_app.lab.bench.figures import Meter, Run, Rung, window
 from cutover_app.lab.bench.ladder import RUNGS
 from cutover_app.lab.bench.load import Load, prepare
 from cutover_app.lab.bench.plan import FLOOR, RECOVERY, REFERENCE, WORKER, Step, full, peers, quick
@@ -68,6 +68,13 @@ def test_each_load_differs_from_the_reference_in_one_way() -> None:
             continue
         changed = [f.name for f in fields(Load) if getattr(chapter.load, f.name) != getattr(REFERENCE, f.name)]
         assert len(set(changed) - {"name", "messages"}) <= 1, chapter
+
+
+def test_what_begins_and_ends_a_load_is_not_measured() -> None:
+    """From a tenth to nine tenths, or from the first mark where all is done in one go."""
+    marks = [(float(at), at * 5) for at in range(21)]
+    assert window(marks, 100) == ((2.0, 10), (18.0, 90))
+    assert window([(1.0, 0), (2.0, 0), (3.0, 100)], 100) == ((1.0, 0), (3.0, 100))
 
 
 def test_all_rungs_have_names_of_their_own() -> None:

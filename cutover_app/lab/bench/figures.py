@@ -12,6 +12,19 @@ WARM_UP: Final = 0.1
 COOL_DOWN: Final = 0.1
 """Part at the end of a worker's load that is not measured: what comes last waits for a checkpoint, not for work."""
 
+Mark = tuple[float, int]
+"""A time in seconds since the epoch, and how many messages were done by then."""
+
+
+def window(progress: Sequence[Mark], total: int) -> tuple[Mark, Mark]:
+    """Return where measuring begins and ends; `progress` ascends to `total`.
+
+    What does all in one go has no tenth, and is measured from the first mark: that tells little of its speed.
+    """
+    began = next(mark for mark in progress if mark[1] >= total * WARM_UP)
+    ended = next(mark for mark in progress if mark[1] >= total * (1 - COOL_DOWN))
+    return (progress[0] if began == ended else began), ended
+
 
 @dataclass(frozen=True)
 class Run:

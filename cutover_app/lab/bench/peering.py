@@ -21,7 +21,7 @@ from typing import Any, Final
 from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Connection
 from cutover_app.kafka.settings import Broker
-from cutover_app.lab.bench.figures import COOL_DOWN, WARM_UP, Run
+from cutover_app.lab.bench.figures import Mark, Run, window
 from cutover_app.lab.bench.load import Prepared
 from cutover_app.lab.bench.peers.job import WAIT_S
 from cutover_app.lab.bench.worker import MESSAGES_PER_S_MIN, START_TIMEOUT_S, Meter
@@ -150,15 +150,9 @@ def _end(prepared: Prepared, worker: Worker) -> None:
     prepared.cluster.forget(worker.process)
 
 
-_Mark = tuple[float, int]
-"""A time since the epoch, and how many messages were committed by then."""
-
-
-async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[_Mark, _Mark]:
+async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[Mark, Mark]:
     """Wait until a group has committed all of both topics; return where measuring begins and ends."""
-    first: _Mark | None = None
-    began: _Mark | None = None
-    ended: _Mark | None = None
+    progress: list[Mark] = []
     deadline = time.monotonic() + START_TIMEOUT_S + prepared.load.messages / MESSAGES_PER_S_MIN
     async with Connection(Broker.parse(prepared.cluster.bootstrap)) as cluster:
         topics = await cluster.topics(prepared.topics)
@@ -169,15 +163,9 @@ async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[_Ma
                 raise LabError(f"{worker.name} ended with {worker.process.returncode}:\n{worker.log_tail()}")
             commits = {name: await cluster.commits(group, name) for name in ends}
             done = sum(offset for each in commits.values() for offset, _ in each.values())
-            now = time.time()
-            first = first or (now, done)
-            if began is None and done >= total * WARM_UP:
-                began = now, done
-            if ended is None and done >= total * (1 - COOL_DOWN):
-                ended = now, done
-            if done >= total and began is not None and ended is not None:
-                # Who commits all in one go has no tenth: such a load says what it found, and little of its speed.
-                return (first if began == ended else began), ended
+            progress.append((time.time(), done))
+            if done >= total:
+                return window(progress, total)
             await asyncio.sleep(LOOK_S)
     raise LabError(f"{worker.name} has read {done} of {total} messages:\n{worker.log_tail()}")
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from cutover_app.core.rows import TABLES
 from cutover_app.kafka.topics import changelog_of
-from cutover_app.lab.bench.figures import COOL_DOWN, WARM_UP, Run
+from cutover_app.lab.bench.figures import Run, window
 from cutover_app.lab.bench.load import PASSWORD, PASSWORD_ENV, Prepared
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Watch, ends_of, read_verdicts, wait_quiet, wait_working
@@ -82,9 +82,7 @@ async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter)
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     found = judge_ledger(read_ledger(prepared.ledger), plain(verdicts.values()))
     accepted = sum(watch.totals.accepted)
-    progress = watch.progress
-    began, before = next((at, seen) for at, seen in progress if seen >= accepted * WARM_UP)
-    ended, after = next((at, seen) for at, seen in progress if seen >= accepted * (1 - COOL_DOWN))
+    (began, before), (ended, after) = window([(at / 1000, seen) for at, seen in watch.progress], accepted)
     changelogs = await ends_of(subject.bootstrap, *(changelog_of(subject.contract, table) for table in TABLES))
     counts = {
         "changelog rows": sum(changelogs.values()) / accepted,
@@ -93,8 +91,8 @@ async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter)
     }
     return Run(
         after - before,
-        (ended - began) / 1000,
-        meter.cpu_between(began / 1000, ended / 1000),
+        ended - began,
+        meter.cpu_between(began, ended),
         meter.peak(),
         counts,
     )
