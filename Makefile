@@ -73,7 +73,8 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/python -m pytest -m "not long and not alone" --numprocesses 3 --dist loadgroup
+	$(BIN)/python -m pytest -m alone
 
 test-long: setup
 	$(BIN)/python -m pytest -m long

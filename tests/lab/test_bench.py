@@ -22,6 +22,8 @@ FLOOR_SHARE = 0.30
 FLOOR_COST = 3.2
 """CPU-seconds per million of a worker, as a multiple of the floor's."""
 LOSS_MAX = 1 / 3
+GUARD_TRIES = 3
+"""A neighbour on the host slows the worker more than the floor, which fits into a cache; a loss of ours stays."""
 
 
 def test_what_passes_while_warming_up_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,19 +89,24 @@ def test_all_rungs_have_names_of_their_own() -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.alone
 def test_a_worker_keeps_its_speed_beside_the_floor(kafka: Cluster) -> None:
     """It may lose a third in messages per second, or in what they cost, but not both: machines differ, and are busy."""
 
-    async def measured() -> tuple[Run, Run]:
-        prepared = await prepare(Load(name="guard", messages=GUARDED_MESSAGES), kafka)
-        found = [await measure_step(prepared, Step(rung), f"guard-{rung}") for rung in (FLOOR, WORKER)]
-        return found[0], found[1]
+    async def kept(tried: int) -> tuple[float, float]:
+        found = [await measure_step(prepared, Step(rung), f"guard-{rung}-{tried}") for rung in (FLOOR, WORKER)]
+        floor, worker = found
+        assert (worker.counts["false"], worker.counts["missed"]) == (0, 0)
+        rate = worker.rate / floor.rate / FLOOR_SHARE
+        return rate, floor.cpu_per_million * FLOOR_COST / worker.cpu_per_million
 
-    floor, worker = asyncio.run(measured())
-    assert (worker.counts["false"], worker.counts["missed"]) == (0, 0)
-    rate = worker.rate / floor.rate / FLOOR_SHARE
-    cost = floor.cpu_per_million * FLOOR_COST / worker.cpu_per_million
-    assert max(rate, cost) > 1 - LOSS_MAX, f"{rate:.2f} of its speed, {cost:.2f} of its thrift"
+    prepared = asyncio.run(prepare(Load(name="guard", messages=GUARDED_MESSAGES), kafka))
+    seen: list[tuple[float, float]] = []
+    for tried in range(GUARD_TRIES):
+        seen.append(asyncio.run(kept(tried)))
+        if max(seen[-1]) > 1 - LOSS_MAX:
+            return
+    pytest.fail(f"parts kept of its speed, and of its thrift, in each try: {seen}")
 
 
 @pytest.mark.kafka
