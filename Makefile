@@ -5,7 +5,8 @@
 #   make test              lint, types and all tests but those that another one shows in less time
 #   make test-long         those
 #   make bench             what a worker costs, step by step, beside a plain floor: an hour
-#                          (QUICK=1 in two minutes, PEERS=1 the same work done by others; all figures in bench.json)
+#                          (QUICK=1 in two minutes, PEERS=1 the same work done by others, LONG=1 a day's messages
+#                          in an hour or more; all figures in bench.json)
 #   make acceptance       every loading at 300,000 pairs against oracle, ledger, books and replay (PAIRS=n)
 #   make simulate SEEDS=n  random schedules of the core against its oracle
 #   make faults            the fault matrix on real clusters (ROWS=1,2,30-33: some of it; SEED=n: what seed n does)
@@ -83,7 +84,7 @@ demo: setup
 	@KEEP=$(KEEP) MIRROR_KILL=$(MIRROR_KILL) $(BIN)/python -m cutover_app.lab.demo
 
 bench: setup
-	@$(BIN)/python -m cutover_app.lab.bench $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(RUNS),--runs $(RUNS))
+	@$(BIN)/python -m cutover_app.lab.bench $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(LONG),--long) $(if $(RUNS),--runs $(RUNS))
 
 acceptance: setup
 	@$(BIN)/python -m cutover_app.lab.run --pairs $(PAIRS)

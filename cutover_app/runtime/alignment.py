@@ -15,8 +15,8 @@ from faust.types import TP
 
 from cutover_app.runtime.chunks import Chunk
 
-AHEAD_MS: Final = 10_000
-"""Event time by which a partition may be ahead of the one furthest behind."""
+AHEAD_MS: Final = 2_000
+"""Event time by which a partition may be ahead of the one furthest behind: about what a checkpoint covers."""
 
 Hold = Callable[[Iterable[TP]], None]
 """Fetches exactly these partitions of a side no more, until the next call."""

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 from rich.console import Console
 
-from cutover_app.lab.bench import figures
+from cutover_app.lab.bench import figures, long, worker
 from cutover_app.lab.bench.figures import Meter, Run, Rung, window
 from cutover_app.lab.bench.ladder import RUNGS
 from cutover_app.lab.bench.load import Load, prepare
@@ -15,6 +15,7 @@ from cutover_app.lab.bench.plan import FLOOR, RECOVERY, REFERENCE, WORKER, Step,
 from cutover_app.lab.bench.report import as_dict, table
 from cutover_app.lab.bench.running import measure_step
 from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.fleet import Usage
 
 GUARDED_MESSAGES = 120_000
 FLOOR_SHARE = 0.30
@@ -77,6 +78,24 @@ def test_what_begins_and_ends_a_load_is_not_measured() -> None:
     marks = [(float(at), at * 5) for at in range(21)]
     assert window(marks, 100) == ((2.0, 10), (18.0, 90))
     assert window([(1.0, 0), (2.0, 0), (3.0, 100)], 100) == ((1.0, 0), (3.0, 100))
+
+
+def test_each_tenth_of_a_long_run_is_told_apart() -> None:
+    """What grows with time shows, and a machine that has become slower meanwhile does not look like it."""
+    at = [float(second) for second in range(101)]
+    meter = worker.Meter([])
+    meter._samples = [[Usage(second, second * (1 if second <= 50 else 2), int(second), 0)] for second in at]
+    samples = [long.Sample(second, int(second), 1000 + int(second), 0.1 if second < 51 else 0.2) for second in at]
+    parts = long.tenths([(second, int(second) * 10) for second in at], meter, samples, sources=1000)
+    assert [part.messages for part in parts] == [100] * 10
+    assert [part.seconds for part in parts] == [10.0] * 10
+    assert (parts[0].cpu_seconds, parts[9].cpu_seconds) == (10.0, 20.0)
+    assert (parts[0].rss, parts[9].state, parts[9].written) == (10, 100, 100)
+    console = Console(width=140, record=True)
+    console.print(long.long_table(parts))
+    rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if "│" in line]
+    assert [row[4].strip() for row in (rows[0], rows[9])] == ["1.00", "1.00"]
+    assert [row[2].strip() for row in (rows[0], rows[9])] == ["100000.0", "200000.0"]
 
 
 def test_all_rungs_have_names_of_their_own() -> None:

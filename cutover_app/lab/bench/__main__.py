@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cutover_app.lab.bench import __doc__ as essay
 from cutover_app.lab.bench.figures import Rung
+from cutover_app.lab.bench.long import LONG_MESSAGES, long_table, measure_long
 from cutover_app.lab.bench.peering import PEERS
 from cutover_app.lab.bench.plan import full, peers, quick
 from cutover_app.lab.bench.report import as_dict, table, where
@@ -22,7 +23,17 @@ QUICK_MESSAGES: Final = 200_000
 PEERS_MESSAGES: Final = 600_000
 
 
+async def _measure_long(options: argparse.Namespace, console: Console) -> list[Rung]:
+    run, parts = await measure_long(
+        options.messages or LONG_MESSAGES, lambda line: console.print(line, highlight=False)
+    )
+    console.print(long_table(parts))
+    return [Rung("a long run", [run])]
+
+
 async def _measure(options: argparse.Namespace, console: Console) -> list[Rung]:
+    if options.long:
+        return await _measure_long(options, console)
     if options.peers:
         chapters = peers(options.messages or PEERS_MESSAGES, {peer.name: peer.part for peer in PEERS})
     else:
@@ -47,8 +58,9 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="the ladder and one worker, once, in two minutes")
     parser.add_argument("--peers", action="store_true", help="the same work done by others, beside ours")
+    parser.add_argument("--long", action="store_true", help="one worker through a day of the reference load")
     parser.add_argument("--runs", type=int, help="of each rung; default: 3, or 1 where it is quick, or beside peers")
-    parser.add_argument("--messages", type=int, help="both sides together, where it is quick, or beside peers")
+    parser.add_argument("--messages", type=int, help="both sides together, where it is quick, long, or beside peers")
     parser.add_argument("--output", type=Path, default=Path("bench.json"), help="file for all figures")
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)

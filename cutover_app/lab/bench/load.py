@@ -115,7 +115,15 @@ class Prepared:
 
     async def play(self) -> None:
         """Publish everything."""
-        await asyncio.to_thread(_play, self)
+        await asyncio.to_thread(_play, self, self.plan.loading, self.ledger)
+
+    async def play_apart(self) -> None:
+        """Publish everything, each side by a process of its own: what is large takes half as long."""
+        other = self.folder / "none.jsonl"  # what is planted is noted with the rebuilt side
+        await asyncio.gather(
+            asyncio.to_thread(_play, self, "legacy-only", other),
+            asyncio.to_thread(_play, self, "rebuilt-only", self.ledger),
+        )
 
     async def subject(self, contract: Path) -> Subject:
         """Return the run of a contract, its topics created."""
@@ -133,6 +141,14 @@ def new_cluster(load: Load) -> Cluster:
 
 async def prepare(load: Load, cluster: Cluster) -> Prepared:
     """Put a load on a broker; one that is published live has only its topics there."""
+    prepared = await create(load, cluster)
+    if load.rate is None:
+        await prepared.play()
+    return prepared
+
+
+async def create(load: Load, cluster: Cluster) -> Prepared:
+    """Create the topics of a load."""
     folder = cluster.directory / f"load-{load.name}"
     folder.mkdir()
     pairs = load.messages // 2
@@ -152,15 +168,13 @@ async def prepare(load: Load, cluster: Cluster) -> Prepared:
     )
     prepared = Prepared(load, cluster, plan, folder)
     await create_topics(cluster.bootstrap, dict.fromkeys(plan.topics, load.partitions))
-    if load.rate is None:
-        await prepared.play()
     return prepared
 
 
-def _play(prepared: Prepared) -> None:
+def _play(prepared: Prepared, loading: Loading, ledger: Path) -> None:
     delivery = prepared.plan.delivery(prepared.cluster.bootstrap)
-    delivery = replace(delivery, rebuilt=replace(delivery.rebuilt, delay_s=prepared.load.late_s))
-    words = command(prepared.plan.scenario, delivery, prepared.ledger)
+    late = replace(delivery.rebuilt, delay_s=prepared.load.late_s)
+    words = command(prepared.plan.scenario, replace(delivery, rebuilt=late, loading=loading), ledger)
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"the scenario ended with {done.returncode}:\n{done.stderr}")

@@ -12,7 +12,7 @@ from typing import Final
 
 from cutover_app.core.rows import TABLES
 from cutover_app.kafka.topics import changelog_of
-from cutover_app.lab.bench.figures import Run, window
+from cutover_app.lab.bench.figures import Mark, Run, window
 from cutover_app.lab.bench.load import PASSWORD, PASSWORD_ENV, Prepared
 from cutover_app.lab.errors import LabError
 from cutover_app.lab.evidence import Watch, ends_of, read_verdicts, wait_quiet, wait_working
@@ -43,17 +43,30 @@ class Meter:
         """Return CPU-seconds of all workers between two times since the epoch."""
         return self._cpu_at(ended) - self._cpu_at(began)
 
+    def rss_at(self, moment: float) -> int:
+        """Return what the largest worker had in memory."""
+        return max(each.rss_bytes for each in self._sample_at(moment))
+
     def peak(self) -> int:
         """Return the highest memory that a worker had."""
         return max(each.peak_rss_bytes for sample in self._samples for each in sample)
 
     def _cpu_at(self, moment: float) -> float:
+        return sum(each.cpu_seconds for each in self._sample_at(moment))
+
+    def _sample_at(self, moment: float) -> list[Usage]:
         place = bisect_left(self._samples, moment, key=lambda sample: sample[0].at)
-        return sum(each.cpu_seconds for each in self._samples[min(place, len(self._samples) - 1)])
+        return self._samples[min(place, len(self._samples) - 1)]
 
 
 async def measure(prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1) -> Run:
     """Have workers read a load from its beginning to its end."""
+    measured, _, _ = await follow(prepared, run, intake=intake, workers=workers)
+    return measured
+
+
+async def follow(prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1) -> tuple[Run, list[Mark], Meter]:
+    """Do the same; return also how far they were when, and what they had used by then."""
     contract = prepared.contract(run, intake)
     subject = await prepared.subject(contract)
     fleet = Fleet(prepared.cluster, contract, name=run, broker=prepared.broker)
@@ -73,7 +86,8 @@ async def measure(prepared: Prepared, run: str, *, intake: int = 12, workers: in
     finally:
         await watch.stop()
         await asyncio.to_thread(fleet.close)
-    return await _run(prepared, subject, watch, meter)
+    progress = [(at / 1000, seen) for at, seen in watch.progress]
+    return await _run(prepared, subject, watch, meter), progress, meter
 
 
 async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter) -> Run:
