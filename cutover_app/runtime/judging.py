@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS: Final = 2.0
-"""Age at which changes are committed."""
+"""Age at which changes are committed, where a worker has few partitions."""
+CHECKPOINT_SECONDS_MAX: Final = 5.0
+"""The same where it has many."""
+CHECKPOINTS_PER_SECOND: Final = 8
+"""A worker with more partitions than it can commit at this pace commits each of them later: a commit has its price."""
 CHECKPOINT_ENTRIES: Final = 20_000
 """Entries of one partition after which changes are committed, whatever their age: it bounds memory."""
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
@@ -77,6 +81,11 @@ class PartitionRows:
         return self._tables[table].scan(self._partition, start, limit=limit)
 
 
+def checkpoint_age(partitions: int) -> float:
+    """Return the age in seconds at which a worker with so many partitions commits what has changed in one."""
+    return min(max(CHECKPOINT_SECONDS, partitions / CHECKPOINTS_PER_SECOND), CHECKPOINT_SECONDS_MAX)
+
+
 class Seat:
     """One judge, and what is going on about it."""
 
@@ -101,14 +110,14 @@ class Seat:
             self._oldest_ms = self.judge.oldest_ms(LEGACY), self.judge.oldest_ms(REBUILT)
         return self._oldest_ms
 
-    def is_due(self) -> bool:
-        """Tell whether it is time for a checkpoint."""
+    def is_due(self, age_max: float) -> bool:
+        """Tell whether it is time for a checkpoint; it is at this age, in seconds, if there is anything to commit."""
         age = time.monotonic() - self.since
         if len(self.verdicts) >= CHECKPOINT_VERDICTS:
             return True
         if self.entries >= CHECKPOINT_ENTRIES or self.bytes * self.judge.held >= CHECKPOINT_BYTES * (self.entries or 1):
             return True
-        return age >= (CHECKPOINT_SECONDS if self.entries or self.verdicts else IDLE_SECONDS)
+        return age >= (age_max if self.entries or self.verdicts else IDLE_SECONDS)
 
 
 class Judging:
@@ -199,7 +208,7 @@ class Judging:
             return
         with self._isolated(seat):
             _judge(seat, chunk)
-            if seat.is_due():
+            if seat.is_due(checkpoint_age(len(self._seats))):
                 seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
     async def _checkpoint_or_die(self, seat: Seat) -> None:
