@@ -3,15 +3,19 @@
 import asyncio
 from collections import Counter
 from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from cutover_app.lab.bench import figures, long, worker
+from cutover_app.core.verdicts import MISSING, Position, Verdict, encode_verdict
+from cutover_app.lab.bench import delay, figures, long, worker
 from cutover_app.lab.bench.figures import Meter, Run, Rung, window
 from cutover_app.lab.bench.ladder import RUNGS
 from cutover_app.lab.bench.load import Load, prepare
-from cutover_app.lab.bench.plan import FLOOR, RECOVERY, REFERENCE, WORKER, Step, full, peers, quick
+from cutover_app.lab.bench.plan import DELAY, FLOOR, RECOVERY, REFERENCE, WORKER, Step, full, peers, quick
 from cutover_app.lab.bench.report import as_dict, table
 from cutover_app.lab.bench.running import measure_step
 from cutover_app.lab.cluster import Cluster
@@ -67,7 +71,7 @@ def test_the_table_compares_with_the_floor_and_with_the_rung_above() -> None:
 def test_each_load_differs_from_the_reference_in_one_way() -> None:
     """Otherwise nobody could say what makes the difference. Large messages are fewer too, to fit on the disk."""
     for chapter in full():
-        if chapter.steps[0].rung == RECOVERY:
+        if chapter.steps[0].rung in {RECOVERY, DELAY}:
             continue
         changed = [f.name for f in fields(Load) if getattr(chapter.load, f.name) != getattr(REFERENCE, f.name)]
         assert len(set(changed) - {"name", "messages"}) <= 1, chapter
@@ -96,6 +100,18 @@ def test_each_tenth_of_a_long_run_is_told_apart() -> None:
     rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if "│" in line]
     assert [row[4].strip() for row in (rows[0], rows[9])] == ["1.00", "1.00"]
     assert [row[2].strip() for row in (rows[0], rows[9])] == ["100000.0", "200000.0"]
+
+
+def test_a_delay_counts_from_the_end_of_grace() -> None:
+    """By the clocks of producer and broker; a verdict that is revised later is not late for that."""
+
+    def record(timestamp: int, **changes: Any) -> Any:
+        position = Position("orders", 0, 1, 1_000_000)
+        verdict = Verdict("1", 1, (0, 1), "run", "contract", "rules", MISSING, [], legacy=position)
+        return SimpleNamespace(timestamp=timestamp, value=encode_verdict(msgspec.structs.replace(verdict, **changes)))
+
+    found = [record(1_012_500), record(1_090_000, rev=2), record(1_090_000, outcome="unknown")]
+    assert delay.delays_s(found, 10.0) == [2.5]
 
 
 def test_all_rungs_have_names_of_their_own() -> None:

@@ -13,9 +13,13 @@ WORKER: Final = "worker"
 FLOOR: Final = "floor"
 PEER: Final = "peer"
 RECOVERY: Final = "recovery"
+DELAY: Final = "delay"
+ALONE_PAIRS: Final = 60_000
+"""Messages of one side, published live while the other side is idle."""
 RECOVERED: Final = 1_000_000
 LATE_PAIRS: Final = 50_000
 LATE_RATE: Final = 1_000.0
+"""Messages of a side per second, where they are published live."""
 LATE_S: Final = 15.0
 """By so much the rebuilt side is late where peers read what is published live."""
 
@@ -24,7 +28,10 @@ REFERENCE: Final = Load(name="reference", messages=600_000)
 
 @dataclass(frozen=True)
 class Step:
-    """One program under one load; `rung` is FLOOR, WORKER, RECOVERY, PEER (named by `peer`), or of the ladder."""
+    """One program under one load.
+
+    `rung` is FLOOR, WORKER, RECOVERY, DELAY, PEER (named by `peer`), or of the ladder.
+    """
 
     rung: str
     name: str = ""
@@ -57,6 +64,11 @@ def _backlog(records: int) -> Load:
     return replace(REFERENCE, name="backlog", messages=2 * records, faults=0.0, loading="legacy-only", grace="3h")
 
 
+def _idle() -> Load:
+    """Return a load whose other side rests: everything is missing, as soon as its grace has passed."""
+    return replace(REFERENCE, name="idle", messages=2 * ALONE_PAIRS, faults=0.0, loading="legacy-only", rate=LATE_RATE)
+
+
 def _worker(name: str, **options: Any) -> Step:
     return Step(WORKER, name, **options)
 
@@ -82,6 +94,7 @@ def full() -> list[Chapter]:
         *_alone("sources not compressed", _like("plain", codec="none")),
         *_alone("TLS", _like("tls", tls=True)),
         Chapter(_backlog(RECOVERED), [Step(RECOVERY, f"recovery of {RECOVERED:,} rows")]),
+        Chapter(_idle(), [Step(DELAY, "verdicts while the other side is idle")]),
         *_alone("1 % wrong", _like("one-percent", faults=0.01)),
         *_alone("50 % wrong", _like("half", faults=0.5)),
         *_alone("100 % wrong", _like("storm", faults=1.0)),

@@ -18,10 +18,11 @@ COUNTS: Final = {
     "changelog rows": "log rows",
     "RocksDB writes": "writes",
     "RocksDB reads": "reads",
+    "delay p99": "p99 s",
     "false": "false",
     "missed": "missed",
 }
-"""What runs may count, and how it is called in the table; the first three are per message."""
+"""What runs may count, and how it is called in the table; the first three are per message, the delay is in seconds."""
 
 
 def environment() -> dict[str, Any]:

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from cutover_app.lab.bench.delay import measure_delay
 from cutover_app.lab.bench.figures import Run, Rung
 from cutover_app.lab.bench.load import Prepared, new_cluster, prepare
 from cutover_app.lab.bench.peering import PEERS, measure_peer
-from cutover_app.lab.bench.plan import FLOOR, PEER, RECOVERY, WORKER, Chapter, Step
+from cutover_app.lab.bench.plan import DELAY, FLOOR, PEER, RECOVERY, WORKER, Chapter, Step
 from cutover_app.lab.bench.recovery import measure_recovery
 from cutover_app.lab.bench.worker import measure
 from cutover_app.lab.cluster import Cluster
@@ -45,6 +46,8 @@ async def measure_step(prepared: Prepared, step: Step, name: str) -> Run:
     """Measure one program once; `name` is that of its run."""
     if step.rung == WORKER:
         return await measure(prepared, name, intake=step.intake, workers=step.workers)
+    if step.rung == DELAY:
+        return await measure_delay(prepared, name, intake=step.intake)
     if step.rung == RECOVERY:
         return await measure_recovery(prepared, name, intake=step.intake)
     if step.rung == PEER:

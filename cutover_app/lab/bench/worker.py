@@ -67,6 +67,15 @@ async def measure(prepared: Prepared, run: str, *, intake: int = 12, workers: in
 
 async def follow(prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1) -> tuple[Run, list[Mark], Meter]:
     """Do the same; return also how far they were when, and what they had used by then."""
+    subject, watch, meter = await let_work(prepared, run, intake=intake, workers=workers)
+    progress = [(at / 1000, seen) for at, seen in watch.progress]
+    return await _run(prepared, subject, watch, meter), progress, meter
+
+
+async def let_work(
+    prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1
+) -> tuple[Subject, Watch, "Meter"]:
+    """Start workers, wait until they have judged everything, and end them."""
     contract = prepared.contract(run, intake)
     subject = await prepared.subject(contract)
     fleet = Fleet(prepared.cluster, contract, name=run, broker=prepared.broker)
@@ -86,13 +95,12 @@ async def follow(prepared: Prepared, run: str, *, intake: int = 12, workers: int
     finally:
         await watch.stop()
         await asyncio.to_thread(fleet.close)
-    progress = [(at / 1000, seen) for at, seen in watch.progress]
-    return await _run(prepared, subject, watch, meter), progress, meter
+    if balance := watch.totals.balance:
+        raise LabError("the books do not balance: " + "; ".join(balance))
+    return subject, watch, meter
 
 
 async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter) -> Run:
-    if balance := watch.totals.balance:
-        raise LabError("the books do not balance: " + "; ".join(balance))
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     found = judge_ledger(read_ledger(prepared.ledger), plain(verdicts.values()))
     accepted = sum(watch.totals.accepted)
