@@ -205,10 +205,13 @@ class Watch:
                 self._growth.append((record.timestamp, accepted - max(before, 0)))
 
     @property
-    def progress(self) -> list[tuple[int, int]]:
-        """(when, records accepted on both sides by then), in the order of time, which partitions are not read in."""
+    def progress(self) -> list[tuple[float, int]]:
+        """(when, records accepted on both sides by then), in the order of time, which partitions are not read in.
+
+        In seconds since the epoch.
+        """
         growth = sorted(self._growth)
-        return list(zip([at for at, _ in growth], accumulate(more for _, more in growth), strict=True))
+        return list(zip([at / 1000 for at, _ in growth], accumulate(more for _, more in growth), strict=True))
 
     @property
     def totals(self) -> Totals:

@@ -130,10 +130,9 @@ def test_a_worker_keeps_its_speed_beside_the_floor(kafka: Cluster) -> None:
 
     async def kept(tried: int) -> tuple[float, float]:
         found = [await measure_step(prepared, Step(rung), f"guard-{rung}-{tried}") for rung in (FLOOR, WORKER)]
-        floor, worker = found
-        assert (worker.counts["false"], worker.counts["missed"]) == (0, 0)
-        rate = worker.rate / floor.rate / FLOOR_SHARE
-        return rate, floor.cpu_per_million * FLOOR_COST / worker.cpu_per_million
+        floor, ours = found
+        assert (ours.counts["false"], ours.counts["missed"]) == (0, 0)
+        return ours.rate / floor.rate / FLOOR_SHARE, floor.cpu_per_million * FLOOR_COST / ours.cpu_per_million
 
     prepared = asyncio.run(prepare(Load(name="guard", messages=GUARDED_MESSAGES), kafka))
     seen: list[tuple[float, float]] = []

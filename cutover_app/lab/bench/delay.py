@@ -26,7 +26,7 @@ async def measure_delay(prepared: Prepared, run: str, *, intake: int) -> Run:
     accepted = sum(watch.totals.accepted)
     if len(delays) != accepted:
         raise LabError(f"{accepted} messages without a partner, and {len(delays)} verdicts that say so")
-    began, ended = (at / 1000 for at, _ in (watch.progress[0], watch.progress[-1]))
+    (began, _), *_, (ended, _) = watch.progress
     return Run(
         accepted,
         ended - began,

@@ -68,13 +68,10 @@ async def measure(prepared: Prepared, run: str, *, intake: int = 12, workers: in
 async def follow(prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1) -> tuple[Run, list[Mark], Meter]:
     """Do the same; return also how far they were when, and what they had used by then."""
     subject, watch, meter = await let_work(prepared, run, intake=intake, workers=workers)
-    progress = [(at / 1000, seen) for at, seen in watch.progress]
-    return await _run(prepared, subject, watch, meter), progress, meter
+    return await _run(prepared, subject, watch, meter), watch.progress, meter
 
 
-async def let_work(
-    prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1
-) -> tuple[Subject, Watch, "Meter"]:
+async def let_work(prepared: Prepared, run: str, *, intake: int = 12, workers: int = 1) -> tuple[Subject, Watch, Meter]:
     """Start workers, wait until they have judged everything, and end them."""
     contract = prepared.contract(run, intake)
     subject = await prepared.subject(contract)
@@ -104,7 +101,7 @@ async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter)
     verdicts = await read_verdicts(subject.bootstrap, subject.contract)
     found = judge_ledger(read_ledger(prepared.ledger), plain(verdicts.values()))
     accepted = sum(watch.totals.accepted)
-    (began, before), (ended, after) = window([(at / 1000, seen) for at, seen in watch.progress], accepted)
+    (began, before), (ended, after) = window(watch.progress, accepted)
     changelogs = await ends_of(subject.bootstrap, *(changelog_of(subject.contract, table) for table in TABLES))
     counts = {
         "changelog rows": sum(changelogs.values()) / accepted,
