@@ -82,14 +82,16 @@ class Run:
         return [intake_of(self.contract), *changelogs, fixes_of(self.contract), self.contract.verdicts.topic]
 
     async def checkpoint(self, expected: Iterable[Any], actual: Iterable[Any], *, commit: bool = True) -> Any:
-        """Write what a checkpoint would hold after these messages; uncommitted, return the producer."""
+        """Write what a checkpoint would hold after these messages; uncommitted, return the producer.
+
+        Committed, it can be read when this returns: a commit is answered before its markers stand in the partitions, and
+        a new producer of the same name only after that.
+        """
         run = Offline(self.contract, compile_contract(self.contract), keep=True)
         run.take(LEGACY, records(self.contract.legacy.topic, expected))
         run.take(REBUILT, records(self.contract.rebuilt.topic, actual))
         run.finish()
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap, transactional_id=f"{app_id_of(self.contract)}-checkpoint-0"
-        )
+        producer = self._producer()
         await producer.start()
         await producer.begin_transaction()
         for table in (BOOKS_TABLE, FAMILIES_TABLE):
@@ -103,7 +105,12 @@ class Run:
             return producer
         await producer.commit_transaction()
         await producer.stop()
-        return None
+        async with self._producer():
+            return None
+
+    def _producer(self) -> Any:
+        name = f"{app_id_of(self.contract)}-checkpoint-0"
+        return AIOKafkaProducer(bootstrap_servers=self.bootstrap, transactional_id=name)
 
 
 def records(topic: str, messages: Iterable[Any]) -> list[SourceRecord]:
