@@ -84,8 +84,8 @@ class Run:
     async def checkpoint(self, expected: Iterable[Any], actual: Iterable[Any], *, commit: bool = True) -> Any:
         """Write what a checkpoint would hold after these messages; uncommitted, return the producer.
 
-        Committed, it can be read when this returns: a commit is answered before its markers stand in the partitions, and
-        a new producer of the same name only after that.
+        Committed, it can be read when this returns: a commit is answered before its markers stand in the partitions, a
+        new producer of the same name only after that.
         """
         run = Offline(self.contract, compile_contract(self.contract), keep=True)
         run.take(LEGACY, records(self.contract.legacy.topic, expected))
