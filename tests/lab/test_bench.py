@@ -103,7 +103,7 @@ def test_each_tenth_of_a_long_run_is_told_apart() -> None:
 
 
 def test_a_delay_counts_from_the_end_of_grace() -> None:
-    """By the clocks of producer and broker; a verdict that is revised later is not late for that."""
+    """By the broker's clock; a verdict that is revised later is not late for that."""
 
     def record(timestamp: int, **changes: Any) -> Any:
         position = Position("orders", 0, 1, 1_000_000)

@@ -49,6 +49,7 @@ class Load:
         late_s: Seconds by which the rebuilt side is behind then.
         loading: Which sides are published.
         grace: Of the contract.
+        received: Whether a record's timestamp is when the broker had it, and not when it happened in the shop.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Load:
     late_s: float = 0.0
     loading: Loading = "both"
     grace: str = "10s"
+    received: bool = False
 
     @property
     def rates(self) -> Mapping[str, float]:
@@ -167,7 +169,8 @@ async def create(load: Load, cluster: Cluster) -> Prepared:
         timing={"grace": load.grace, "remember": "4h", "barrier": "1s"},
     )
     prepared = Prepared(load, cluster, plan, folder)
-    await create_topics(cluster.bootstrap, dict.fromkeys(plan.topics, load.partitions))
+    configs = {"message.timestamp.type": "LogAppendTime"} if load.received else None
+    await create_topics(cluster.bootstrap, dict.fromkeys(plan.topics, load.partitions), configs=configs)
     return prepared
 
 

@@ -18,7 +18,7 @@ ALONE_PAIRS: Final = 60_000
 """Messages of one side, published live while the other side is idle."""
 RECOVERED: Final = 1_000_000
 LATE_PAIRS: Final = 50_000
-LATE_RATE: Final = 1_000.0
+LIVE_RATE: Final = 1_000.0
 """Messages of a side per second, where they are published live."""
 LATE_S: Final = 15.0
 """By so much the rebuilt side is late where peers read what is published live."""
@@ -66,7 +66,8 @@ def _backlog(records: int) -> Load:
 
 def _idle() -> Load:
     """Return a load whose other side rests: everything is missing, as soon as its grace has passed."""
-    return replace(REFERENCE, name="idle", messages=2 * ALONE_PAIRS, faults=0.0, loading="legacy-only", rate=LATE_RATE)
+    idle = replace(REFERENCE, name="idle", messages=2 * ALONE_PAIRS, faults=0.0, rate=LIVE_RATE)
+    return replace(idle, loading="legacy-only", received=True)
 
 
 def _worker(name: str, **options: Any) -> Step:
@@ -108,7 +109,7 @@ def peers(messages: int, parts: Mapping[str, float]) -> list[Chapter]:
     """
     before = replace(REFERENCE, name="peers", messages=messages, readable=True)
     steps = [_worker("one worker"), *(Step(PEER, name, peer=name) for name in parts)]
-    late = replace(before, messages=2 * LATE_PAIRS, rate=LATE_RATE, late_s=LATE_S)
+    late = replace(before, messages=2 * LATE_PAIRS, rate=LIVE_RATE, late_s=LATE_S)
     lates = [replace(late, name=f"late-{number}") for number in range(len(steps))]
     slow = [
         Chapter(replace(before, name=f"slow-{number}", messages=int(messages * parts[step.peer])), [step])
