@@ -3,6 +3,10 @@
 RocksDB's defaults would let every one of some fifty small databases take 2 GiB of cache and
 200 MiB of write buffers. Here one cache and one write buffer budget serve the whole process.
 
+Rows come in the order of their keys, which says nothing about time: whatever is merged with what
+there is already is written again, all of it. So files are merged by size and not by level, and many
+at a time: twenty million rows are rewritten half as often, and cost a worker little more than two.
+
 A database is a copy of its changelog and never worth saving. One that cannot be opened is wiped and
 read anew; one that turns out to be damaged later ends the worker, and is wiped when the next one
 starts. A full disk is nobody's damage: it ends the worker before it writes anything anywhere.
@@ -21,6 +25,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    DBCompactionStyle,
     Options,
     Rdict,
     WriteBatch,
@@ -35,6 +40,13 @@ CACHE_BYTES = 64 * 1024 * 1024
 WRITE_BUFFERS_BYTES = 96 * 1024 * 1024
 WRITE_BUFFER_BYTES = 8 * 1024 * 1024
 BLOOM_BITS = 10
+
+ARENA_BYTES: Final = 64 * 1024
+"""What a write buffer takes of the budget at first, used or not; the default of 1 MiB is all of it for fifty."""
+RUNS_MAX: Final = 8
+"""Files, one over the other, from which on they are merged; each is asked for a key that is in none."""
+FILE_BYTES: Final = 16 * 1024 * 1024
+"""A file's filter must fit into a shard of the cache, which is 1 MiB."""
 OPEN_FILES_MAX = 64
 
 #: A directory that nobody wrote for this long is wiped: its changelog may have dropped tombstones
@@ -69,6 +81,10 @@ def _options() -> Options:
     options.set_block_based_table_factory(blocks)
     options.set_write_buffer_manager(buffers)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_arena_block_size(ARENA_BYTES)
+    options.set_compaction_style(DBCompactionStyle.universal())
+    options.set_level_zero_file_num_compaction_trigger(RUNS_MAX)
+    options.set_target_file_size_base(FILE_BYTES)
     options.set_max_open_files(OPEN_FILES_MAX)
     options.set_keep_log_file_num(2)
     return options
