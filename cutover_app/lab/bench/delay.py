@@ -1,9 +1,9 @@
 """How long a verdict takes once it is due: one side is published live, the other is idle, so every message is missing.
 
-A message is due when its grace has passed since the broker had it (its load's topics carry the broker's time, because a
-producer's says when something happened, which may be long before); it is there when the broker has appended its verdict.
-Between the two lie the way into intake, the barriers that prove the idle side complete, the judge, and the age of a
-checkpoint.
+A message is due when its grace has passed since the broker had it: the topics of its load carry the broker's time,
+because a producer's says when something happened, which may be long before. It is there when the broker has appended
+its verdict. Between the two lie the way into intake, the barriers that prove the idle side complete, the judge, and
+the age of a checkpoint.
 """
 
 from collections.abc import Iterable
