@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict
 
 from cutover_app.runtime import store as module
 from cutover_app.runtime.fatal import FatalError
-from cutover_app.runtime.store import lock_directory, open_store, renew
+from cutover_app.runtime.store import PartitionStore, lock_directory, open_store, renew
 
 
 def test_rows_are_read_in_order(tmp_path: Path) -> None:
@@ -182,3 +183,30 @@ def test_rows_that_were_looked_at_stay_so(tmp_path: Path) -> None:
     anew = open_store(tmp_path / "t-0.db", changelog_id="one")
     assert not anew.is_whole()
     anew.close()
+
+
+def test_idle_databases_leave_the_write_buffers_alone(tmp_path: Path) -> None:
+    """Fifty databases with a few rows each take little of the budget, which is there for those that are written to."""
+    budget = module._shared()[1]
+    before = budget.get_usage()
+    stores = [open_store(tmp_path / f"t-{number}.db") for number in range(48)]
+    for store in stores:
+        store.write([(b"%d" % number, bytes(500)) for number in range(20)], 7)
+    assert budget.get_usage() - before < module.WRITE_BUFFERS_BYTES / 8
+    for store in stores:
+        store.close()
+
+
+def test_a_database_that_was_merged_by_level_is_read(tmp_path: Path) -> None:
+    """What RocksDB's defaults have written, in several levels, needs no wiping."""
+    rows = [(f"{number:06}".encode(), bytes(100)) for number in range(20_000)]
+    old = Rdict(str(tmp_path / "t-0.db"), Options(raw_mode=True))
+    for half in (rows[::2], rows[1::2]):
+        for key, value in half:
+            old[key] = value
+        old.flush()
+    old.compact_range(None, None)
+    old.close()
+    store = PartitionStore(tmp_path / "t-0.db")
+    assert store.scan(b"", limit=len(rows) + 1) == rows
+    store.close()
