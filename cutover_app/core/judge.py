@@ -22,7 +22,7 @@ C. Every accepted record is in exactly one tally of the books at any time.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
 from typing import Final
@@ -45,7 +45,7 @@ from cutover_app.core.frames import (
     Records,
     Source,
 )
-from cutover_app.core.limits import CROWDED_MAX
+from cutover_app.core.limits import CROWDED_MAX, TURN_KEYS
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
@@ -114,6 +114,14 @@ class Judge:
 
     def apply(self, offset: int, append_ms: int, frame: Frame) -> None:
         """Take in one intake record."""
+        for _ in self.applying(offset, append_ms, frame):
+            pass
+
+    def applying(self, offset: int, append_ms: int, frame: Frame) -> Iterator[None]:
+        """Do the same, and yield wherever others may have their turn: a barrier may close a whole backlog.
+
+        It is to be carried to its end before anything is asked of this judge but `oldest_ms`.
+        """
         if offset <= self.books.at:
             raise ValueError(f"intake offset {offset} after {self.books.at} in partition {self.books.partition}")
         self._check_rules(frame.rules, f"intake partition {self.books.partition}, offset {offset},")
@@ -122,23 +130,29 @@ class Judge:
         if isinstance(frame, Records):
             self._take_records(frame, offset, now)
         else:
-            self._take_barrier(frame, offset, now)
+            yield from self._take_barrier(frame, offset, now)
         if offset <= self.books.again_to:
             # Wherever the judge before this one decided, this one decides too: so it knows of all that was said, and a
             # verdict that stands until the next outcome is decided (R5) is revised by whoever decides that.
-            self.settle()
+            yield from self._settling()
 
     def settle(self, *, crowded: bool = False) -> None:
         """Decide every touched key and queue what is to be published; those with many records only if asked for.
 
         To decide a key takes time in proportion to its records, and it is the same whenever it is done.
         """
+        for _ in self._settling(crowded=crowded):
+            pass
+
+    def _settling(self, *, crowded: bool = False) -> Iterator[None]:
         rows = self._rows
         later: dict[bytes, None] = {}
         # Who lost an equal partner after its own close is touched again: a checkpoint must not come in between.
         while self._touched:
             touched, self._touched = self._touched, {}
-            for key in touched:
+            for number, key in enumerate(touched, 1):
+                if number % TURN_KEYS == 0:
+                    yield
                 row = rows.keys.load(key)
                 if row is None:
                     continue
@@ -285,7 +299,7 @@ class Judge:
 
     # -- barriers ------------------------------------------------------------------------------------------------------
 
-    def _take_barrier(self, frame: Barrier, offset: int, now: int) -> None:
+    def _take_barrier(self, frame: Barrier, offset: int, now: int) -> Iterator[None]:
         books = self.books
         books.ring.add(offset, now)
         books.settle_sender(frame)
@@ -301,7 +315,7 @@ class Judge:
         self._close(other(frame.side), offset)
         if frame.side == LEGACY:
             self._give_up()
-        self.settle(crowded=True)
+        yield from self._settling(crowded=True)
         books.forgotten_ms = max(books.forgotten_ms, min(each.value() for each in books.frontiers))
         self._forgetting.delete_oldest()
 

@@ -24,6 +24,9 @@ CROWDED_MAX = 1000
 """Records of one match key, both sides together, up to which it is decided at the end of each chunk; beyond it only at
 barriers and checkpoints."""
 
+TURN_KEYS = 100
+"""Keys that are decided in one go, before others have their turn: where all pairs differ, some 50 ms."""
+
 KEY_RECORDS_MAX = 50_000
 """Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are
 remembered is indeterminate: its partner may be one of those that are not paired any more."""

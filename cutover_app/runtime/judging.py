@@ -95,6 +95,8 @@ class Seat:
         """Everything of intake below it is in the last checkpoint."""
         self.quarantine = ""
         """Why nothing more is judged here; empty while all is well. It shows no value of any message."""
+        self.halfway = False
+        """An intake record is being judged: what there is now is neither before nor after it."""
         self.entries = 0
         self.bytes = 0
         """Of the frames of these entries."""
@@ -193,9 +195,9 @@ class Judging:
         return judge
 
     async def close(self, partition: int) -> None:
-        """Checkpoint, then drop the judge."""
+        """Checkpoint, then drop the judge; one that was stopped within a record has nothing to commit."""
         seat = self._seats.pop(partition, None)
-        if seat is not None and not seat.quarantine:
+        if seat is not None and not seat.quarantine and not seat.halfway:
             await _settled(seat)
             await self._checkpoint(seat)
 
@@ -207,7 +209,7 @@ class Judging:
         if seat.quarantine:
             return
         with self._isolated(seat):
-            _judge(seat, chunk)
+            await _judge(seat, chunk)
             if seat.is_due(checkpoint_age(len(self._seats))):
                 seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
@@ -259,13 +261,16 @@ class Judging:
         self._app.chunk_consumer.set_committable(TP(self._intake, partition), seat.committed, seat.quarantine)
 
 
-def _judge(seat: Seat, chunk: Chunk) -> None:
+async def _judge(seat: Seat, chunk: Chunk) -> None:
     judge = seat.judge
     failpoint("judge.take", judge.partition)
     before = judge.entries
+    seat.halfway = True
     for record in chunk.records:
-        judge.apply(record.offset, record.timestamp, decode_frame(record.value))
+        for _ in judge.applying(record.offset, record.timestamp, decode_frame(record.value)):
+            await asyncio.sleep(0)  # other partitions' checkpoints take a dozen turns of the loop each
     judge.settle()
+    seat.halfway = False
     seat.entries += judge.entries - before
     seat.bytes += chunk.size
     seat.verdicts += judge.take_verdicts()

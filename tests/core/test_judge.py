@@ -4,6 +4,8 @@ import pytest
 
 from cutover_app.core.frames import LEGACY, REBUILT, UNDECODABLE, UNKEYED, Edge, FrameError, Records
 from cutover_app.core.judge import Judge
+from cutover_app.core.limits import TURN_KEYS
+from cutover_app.core.memory import MemoryStore
 from cutover_app.core.state import PENDING
 from cutover_app.core.verdicts import decode_verdict, encode_verdict
 from tests.core.history import RULES, Log, entry, letters_apart, passed, source
@@ -41,6 +43,20 @@ def test_missing_is_said_after_grace_and_not_before() -> None:
 
     assert {"L0": "missing"} == log.outcomes()
     assert [] == log.judge.balance()
+
+
+def test_a_barrier_that_closes_a_backlog_lets_others_have_their_turn() -> None:
+    """It yields after every so many keys; taken at one go or in pieces, the log gives the same verdicts."""
+    log = Log()
+    log.legacy(*(entry(number, f"{number}=1") for number in range(3 * TURN_KEYS)))
+    log.rebuilt(*(entry(number, f"{number}=2") for number in range(2 * TURN_KEYS)))
+    log.pass_time(7)
+    judge = Judge(log.terms, 0, MemoryStore())
+    pieces = [sum(1 for _ in judge.applying(at, now, frame)) for at, (now, frame) in enumerate(log.frames)]
+
+    assert 3 == max(pieces)
+    assert log.settle() == judge.take_verdicts()
+    assert {"mismatch", "missing"} == set(log.outcomes().values())
 
 
 def test_time_alone_closes_nothing() -> None:

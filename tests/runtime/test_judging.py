@@ -1,13 +1,25 @@
-"""When a partition is committed."""
+"""When a partition is committed, and when not; and that its judge leaves the others their turns."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from faust.types import TP
 
+from cutover_app.core.frames import LEGACY, Records, encode_frame
+from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.judging import (
     CHECKPOINT_SECONDS,
     CHECKPOINT_SECONDS_MAX,
     CHECKPOINTS_PER_SECOND,
+    Judging,
+    Seat,
     checkpoint_age,
 )
+from tests.core.history import RULES, source
 
 
 @pytest.mark.parametrize("partitions", [1, 12, 16, 24, 64, 512])
@@ -17,3 +29,82 @@ def test_many_partitions_are_committed_less_often(partitions: int) -> None:
     assert CHECKPOINT_SECONDS <= age <= CHECKPOINT_SECONDS_MAX
     assert partitions / age <= CHECKPOINTS_PER_SECOND or age == CHECKPOINT_SECONDS_MAX
     assert age == CHECKPOINT_SECONDS or partitions > CHECKPOINT_SECONDS * CHECKPOINTS_PER_SECOND
+
+
+class Backlog:
+    """A judge that closes a backlog, and has something to commit whenever it is asked."""
+
+    partition = 0
+    entries = 0
+    next_offset = 0
+    held = 0
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces = pieces
+        self.asked = 0
+
+    def applying(self, *_record: Any) -> Iterator[None]:
+        """Take in a record in so many pieces."""
+        for _ in range(self.pieces):
+            yield
+
+    def settle(self) -> None:
+        """Nothing is left."""
+
+    def take_verdicts(self) -> list[Any]:
+        """None."""
+        return []
+
+    def committed(self) -> None:
+        """Nobody asks."""
+
+    def checkpoint(self) -> dict[str, dict[bytes, bytes]]:
+        """One row."""
+        self.asked += 1
+        return {"books": {b"books": b"row"}}
+
+
+def play(judge: Backlog, *, stopped_after: int) -> None:
+    """Have a chunk of one record judged, be stopped after so many turns of the loop, and closed."""
+    commits: list[int] = []
+
+    async def commit(partition: int, *_rows: Any) -> None:
+        commits.append(partition)
+
+    app: Any = SimpleNamespace(chunk_consumer=SimpleNamespace(set_committable=lambda *_: None))
+    judging = Judging(
+        None,  # type: ignore[arg-type]
+        intake="intake",
+        tables=[],
+        checkpointer=SimpleNamespace(commit=commit),  # type: ignore[arg-type]
+        changelogs=None,  # type: ignore[arg-type]
+        app=app,
+    )
+    judging._seats[0] = Seat(judge)  # type: ignore[arg-type]
+    record: Any = SimpleNamespace(offset=0, timestamp=0, value=encode_frame(Records(RULES, "l", source(LEGACY), [])))
+
+    async def run() -> None:
+        taking = asyncio.create_task(judging.take(Chunk(TP("intake", 0), 0, 1, [record], size=1, readable=1)))
+        for _ in range(stopped_after):
+            await asyncio.sleep(0)
+        taking.cancel()
+        with suppress(asyncio.CancelledError):
+            await taking
+        await judging.close(0)
+
+    asyncio.run(run())
+    assert len(commits) == judge.asked
+
+
+def test_a_judge_that_is_stopped_within_a_record_commits_nothing() -> None:
+    """Half of what a barrier closes is decided, and the rest would be forgotten; whoever comes next judges it again."""
+    judge = Backlog(pieces=50)
+    play(judge, stopped_after=20)
+    assert judge.asked == 0
+
+
+def test_a_judge_that_is_stopped_between_records_commits() -> None:
+    """What was judged to its end is committed when its partition goes."""
+    judge = Backlog(pieces=3)
+    play(judge, stopped_after=20)
+    assert judge.asked == 1
