@@ -114,7 +114,7 @@ def test_a_damaged_database_is_wiped(
     flip(directory, pattern, place)
     store = open_store(directory)
     assert (store.offset(), store.scan(b"", limit=9)) == (None, [])
-    said = [each.getMessage() for each in caplog.records if each.name == module.__name__]  # and not of what is collected
+    said = [each.getMessage() for each in caplog.records if each.name == module.__name__]
     assert [f"{directory} is damaged" in line for line in said] == [True]
     store.close()
 
