@@ -120,7 +120,7 @@ class Judge:
     def applying(self, offset: int, append_ms: int, frame: Frame) -> Iterator[None]:
         """Do the same, and yield wherever others may have their turn: a barrier may close a whole backlog.
 
-        It is to be carried to its end before anything is asked of this judge but `oldest_ms`.
+        It yields between two keys; until its end one may look at the books and at `oldest_ms`, and do nothing else.
         """
         if offset <= self.books.at:
             raise ValueError(f"intake offset {offset} after {self.books.at} in partition {self.books.partition}")

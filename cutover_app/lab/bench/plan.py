@@ -66,8 +66,15 @@ def _backlog(records: int) -> Load:
 
 def _idle() -> Load:
     """Return a load whose other side rests: everything is missing, as soon as its grace has passed."""
-    idle = replace(REFERENCE, name="idle", messages=2 * ALONE_PAIRS, faults=0.0, rate=LIVE_RATE)
-    return replace(idle, loading="legacy-only", received=True)
+    return replace(
+        REFERENCE,
+        name="idle",
+        messages=2 * ALONE_PAIRS,
+        faults=0.0,
+        loading="legacy-only",
+        rate=LIVE_RATE,
+        received=True,
+    )
 
 
 def _worker(name: str, **options: Any) -> Step:
