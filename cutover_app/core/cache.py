@@ -1,9 +1,11 @@
 """Rows of one kind between two checkpoints: read through, written back.
 
 Two generations are kept: rows touched since the last checkpoint, and rows touched before it. So memory is bounded by
-what passes in two checkpoints, and a row that is needed again soon is not read again.
+what passes in two checkpoints, and a row that is needed again soon is not read again. Rows that somebody goes through
+by the thousand are packed: as bytes they take a fifth of the memory, and none after the next checkpoint.
 
-Invariant: a row in memory is newer than the row of the same key in the store; what was dropped is in neither.
+Invariants: a row in memory is newer than the row of the same key in the store; what was dropped is in neither. A key
+is in memory once: hot, cold or packed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,6 +48,7 @@ class RowCache(Generic[Row]):
         self._kind = kind
         self._hot: dict[bytes, Row] = {}
         self._cold: dict[bytes, Row] = {}
+        self._packed: dict[bytes, bytes] = {}
         self._dirty: set[bytes] = set()
         self._dropped: set[bytes] = set()
         self.grown = 0
@@ -53,12 +56,14 @@ class RowCache(Generic[Row]):
 
     def __repr__(self) -> str:
         """Return how many rows are in memory."""
-        return f"<RowCache of {self._kind.__name__}: {len(self._hot)} hot, {len(self._cold)} cold>"
+        counts = f"{len(self._hot)} hot, {len(self._cold)} cold, {len(self._packed)} packed"
+        return f"<RowCache of {self._kind.__name__}: {counts}>"
 
     def prefetch(self, keys: Iterable[bytes]) -> None:
         """Read the rows of these keys in one go."""
-        hot, cold, dropped = self._hot, self._cold, self._dropped
-        wanted = list({key for key in keys if key not in hot and key not in cold and key not in dropped})
+        hot, cold, dropped, packed = self._hot, self._cold, self._dropped, self._packed
+        missing = {key for key in keys if key not in hot and key not in cold and key not in dropped}
+        wanted = [key for key in missing if key not in packed] if packed else list(missing)
         for key, data in zip(wanted, self._store.get_many(self._table, wanted), strict=True) if wanted else ():
             if data is not None:
                 cold[key] = decode_row(self._kind, data)
@@ -67,7 +72,9 @@ class RowCache(Generic[Row]):
         """Return the row of a key that has been prefetched or is in memory; None where there is none."""
         row = self._hot.get(key)
         if row is None:
-            row = self._cold.get(key)
+            row = self._cold.pop(key, None)
+            if row is None and key in self._packed:
+                row = decode_row(self._kind, self._packed.pop(key))
             if row is not None:
                 self._hot[key] = row
         return row
@@ -95,19 +102,34 @@ class RowCache(Generic[Row]):
         """Forget a row."""
         self._hot.pop(key, None)
         self._cold.pop(key, None)
+        self._packed.pop(key, None)
         self._dirty.discard(key)
         self._dropped.add(key)
         self.grown -= 1
 
+    def pack(self, key: bytes) -> Row | None:
+        """Keep the row of a key as bytes until somebody needs it, and return it; nobody may change it any more."""
+        row = self._hot.pop(key, None)
+        if row is not None:
+            self._packed[key] = encode_row(row)
+        return row
+
     def changes(self) -> dict[bytes, bytes | None]:
         """Return what differs from the store: encoded rows, None for what was dropped."""
-        hot = self._hot
-        changed: dict[bytes, bytes | None] = {key: encode_row(hot[key]) for key in sorted(self._dirty) if key in hot}
+        hot, packed = self._hot, self._packed
+        changed: dict[bytes, bytes | None] = {}
+        for key in sorted(self._dirty):
+            row = hot.get(key)
+            if row is not None:
+                changed[key] = encode_row(row)
+            elif key in packed:
+                changed[key] = packed[key]
         changed.update(dict.fromkeys(self._dropped))
         return changed
 
     def committed(self) -> None:
         """Note that the last changes are in the store."""
         self._cold, self._hot = self._hot, {}
+        self._packed.clear()
         self._dirty.clear()
         self._dropped.clear()

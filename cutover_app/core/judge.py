@@ -45,11 +45,11 @@ from cutover_app.core.frames import (
     Records,
     Source,
 )
-from cutover_app.core.limits import CROWDED_MAX, TURN_KEYS
+from cutover_app.core.limits import CROWDED_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
-from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows
+from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows, in_turns
 from cutover_app.core.state import (
     FULL,
     OPEN,
@@ -120,7 +120,8 @@ class Judge:
     def applying(self, offset: int, append_ms: int, frame: Frame) -> Iterator[None]:
         """Do the same, and yield wherever others may have their turn: a barrier may close a whole backlog.
 
-        It yields between two keys; until its end one may look at the books and at `oldest_ms`, and do nothing else.
+        It yields between two keys; until its end one may take verdicts, look at the books and at `oldest_ms`, and do
+        nothing else.
         """
         if offset <= self.books.at:
             raise ValueError(f"intake offset {offset} after {self.books.at} in partition {self.books.partition}")
@@ -144,22 +145,26 @@ class Judge:
         for _ in self._settling(crowded=crowded):
             pass
 
-    def _settling(self, *, crowded: bool = False) -> Iterator[None]:
-        rows = self._rows
+    def _settling(self, *, crowded: bool = False, many: bool = False) -> Iterator[None]:
+        """Decide the touched keys, and yield after each turn of them; `many`: they are not needed again soon."""
+        rows, most = self._rows, self.terms.turn_keys
         later: dict[bytes, None] = {}
         # Who lost an equal partner after its own close is touched again: a checkpoint must not come in between.
         while self._touched:
             touched, self._touched = self._touched, {}
-            for number, key in enumerate(touched, 1):
-                if number % TURN_KEYS == 0:
+            for turn in in_turns(touched, most):
+                for key in turn:
+                    row = rows.keys.load(key)
+                    if row is None:
+                        continue
+                    if not crowded and len(row.expected) + len(row.actual) > CROWDED_MAX:
+                        later[key] = None
+                    else:
+                        self._decide(key, row)
+                if len(turn) == most:
+                    if many:
+                        rows.pack(turn)
                     yield
-                row = rows.keys.load(key)
-                if row is None:
-                    continue
-                if not crowded and len(row.expected) + len(row.actual) > CROWDED_MAX:
-                    later[key] = None
-                else:
-                    self._decide(key, row)
             rows.keys.changed(touched)
             if self.terms.order_apart:
                 self._touched.update(dict.fromkeys(self._ordering.settle()))
@@ -309,54 +314,63 @@ class Judge:
             for vouch in frame.vouches:
                 at = books.ring.time_of(vouch.barrier)
                 frontier.vouch(vouch.source.partition, at, proven=frame.proven)
+        before = len(self._touched)
         if books.add_edges(frame.edges):
-            self._touch_problems()
+            yield from self._touch_problems()
         frontier.advance()
-        self._close(other(frame.side), offset)
+        yield from self._close(other(frame.side), offset)
         if frame.side == LEGACY:
-            self._give_up()
-        yield from self._settling(crowded=True)
+            yield from self._give_up()
+        yield from self._settling(crowded=True, many=len(self._touched) - before >= self.terms.turn_keys)
         books.forgotten_ms = max(books.forgotten_ms, min(each.value() for each in books.frontiers))
         self._forgetting.delete_oldest()
 
-    def _touch_problems(self) -> None:
+    def _touch_problems(self) -> Iterator[None]:
         """Have every key decided again that an edge may explain; what is forgotten keeps its verdicts."""
-        for key in dict.fromkeys(self._rows.problem_keys()):
-            row = self._rows.keys.load(key)
-            if row is None:
-                continue
-            if not self._forgetting.counts(row):
-                self._forget(key, row)
-            else:
-                self._touched[key] = None
-                # Pairs near an edge take no part in order, whichever key they are of.
-                self._touched.update(dict.fromkeys(self._ordering.keys_of(row.order)))
+        for turn in in_turns(dict.fromkeys(self._rows.problem_keys()), self.terms.turn_keys):
+            for key in turn:
+                row = self._rows.keys.load(key)
+                if row is None:
+                    continue
+                if not self._forgetting.counts(row):
+                    self._forget(key, row)
+                else:
+                    self._touched[key] = None
+                    # Pairs near an edge take no part in order, whichever key they are of.
+                    self._touched.update(dict.fromkeys(self._ordering.keys_of(row.order)))
+            if len(turn) == self.terms.turn_keys:
+                self._rows.pack(turn)
+                yield
 
     def _forget(self, key: bytes, row: KeyRow) -> None:
         self._touched.pop(key, None)
         self._forgetting.forget(key, row)
 
-    def _close(self, side: int, offset: int) -> None:
+    def _close(self, side: int, offset: int) -> Iterator[None]:
         """Close the records of a side whose grace has passed, oldest first."""
-        rows = self._rows
         limit = self.books.frontiers[other(side)].closed - self.terms.grace_ms
-        while (head := rows.waiting(side)) is not None and head.judge_ms <= limit:
-            rows.pass_by(side, head.position)
-            row = rows.keys.load(head.key)
-            record = _at(row.of(side), head.position) if row is not None else None
-            if record is not None and record.stored and record.closed_at == OPEN:
-                record.closed_at = offset
-                self._touched[head.key] = None
+        for turn in in_turns(self._rows.due(side, limit), self.terms.turn_keys):
+            for head in turn:
+                row = self._rows.keys.load(head.key)
+                record = _at(row.of(side), head.position) if row is not None else None
+                if record is not None and record.stored and record.closed_at == OPEN:
+                    record.closed_at = offset
+                    self._touched[head.key] = None
+            if len(turn) == self.terms.turn_keys:
+                self._rows.pack(head.key for head in turn)
+                yield
 
-    def _give_up(self) -> None:
+    def _give_up(self) -> Iterator[None]:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
-        rows, frontier = self._rows, self.books.frontiers[LEGACY]
-        rows.watch_unproven(not frontier.is_proven)
-        limit = frontier.claimed - self.terms.grace_ms
-        while (head := rows.waiting(UNPROVEN)) is not None and head.judge_ms <= limit:
-            rows.pass_by(UNPROVEN, head.position)
-            if rows.keys.load(head.key) is not None:
-                self._touched[head.key] = None
+        frontier = self.books.frontiers[LEGACY]
+        self._rows.watch_unproven(not frontier.is_proven)
+        for turn in in_turns(self._rows.due(UNPROVEN, frontier.claimed - self.terms.grace_ms), self.terms.turn_keys):
+            for head in turn:
+                if self._rows.keys.load(head.key) is not None:
+                    self._touched[head.key] = None
+            if len(turn) == self.terms.turn_keys:
+                self._rows.pack(head.key for head in turn)
+                yield
 
     def _is_closed(self, side: int, record: Rec) -> bool:
         return record.judge_ms + self.terms.grace_ms <= self.books.frontiers[other(side)].closed

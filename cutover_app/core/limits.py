@@ -25,7 +25,8 @@ CROWDED_MAX = 1000
 barriers and checkpoints."""
 
 TURN_KEYS = 100
-"""Keys that are decided in one go, before others have their turn: where all pairs differ, some 50 ms."""
+"""Keys that a barrier closes or decides in one go, before others have their turn: where all pairs differ, some 50 ms.
+One that closes more gives up the memory of each key as it goes."""
 
 KEY_RECORDS_MAX = 50_000
 """Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are

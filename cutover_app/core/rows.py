@@ -16,9 +16,10 @@ C. Between `changes` and `committed` nothing is read or written.
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import SCAN_ROWS, RowCache, Store, scan_all
@@ -39,6 +40,7 @@ from cutover_app.core.state import (
     encode_row,
     family_key,
     mark_key,
+    order_row_key,
     pending_key,
     position_of,
 )
@@ -54,6 +56,9 @@ UNPROVEN: Final = 2
 
 Changes = dict[str, dict[bytes, bytes | None]]
 """Table name -> row key -> encoded row, None where the row is deleted."""
+
+
+Item = TypeVar("Item")
 
 
 class Waiting(NamedTuple):
@@ -105,6 +110,13 @@ class Rows:
     def await_forgetting(self, key: bytes) -> None:
         """Queue the key of a row, new or not to be forgotten yet, for being forgotten one day."""
         self._fresh.append(key)
+
+    def pack(self, keys: Iterable[bytes]) -> None:
+        """Keep the rows of these keys, and of their order keys, as bytes until they are needed again."""
+        for key in keys:
+            row = self.keys.pack(key)
+            if row is not None and row.order:
+                self.orders.pack(order_row_key(row.order))
 
     def drop_key(self, key: bytes, row: KeyRow) -> None:
         """Forget a key row, payloads included."""
@@ -173,6 +185,12 @@ class Rows:
             return restored[0]
         return head
 
+    def due(self, number: int, limit_ms: int) -> Iterator[Waiting]:
+        """Take from a queue what waits since `limit_ms` (judge time) or longer, oldest first."""
+        while (head := self.waiting(number)) is not None and head.judge_ms <= limit_ms:
+            self._pass_by(number, head.position)
+            yield head
+
     def oldest(self, side: int) -> Waiting | None:
         """Return the oldest record that waits in the queue of a side; unlike `waiting`, one paired since is none.
 
@@ -197,7 +215,7 @@ class Rows:
             key not in self._unwanted and self._store.get(PENDING_TABLE, key) is not None
         )
 
-    def pass_by(self, number: int, position: int) -> None:
+    def _pass_by(self, number: int, position: int) -> None:
         """Move a queue past `position`, its head."""
         closed_to = self._books.closed_to
         closed_to[number] = max(position, closed_to[number])
@@ -339,6 +357,13 @@ class Rows:
         for queue in self._queues:
             queue.tail.clear()
             queue.exhausted = False
+
+
+def in_turns(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Cut into lists of `most` items; the last one may have fewer."""
+    rest = iter(items)
+    while turn := list(islice(rest, most)):
+        yield turn
 
 
 def _last_position(books: Books) -> int:

@@ -25,7 +25,7 @@ from cutover_app.core.frames import LEGACY, REBUILT, decode_frame
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import RowError
-from cutover_app.core.verdicts import Verdict, encode_verdict
+from cutover_app.core.verdicts import encode_verdict
 from cutover_app.kafka.cluster import patiently
 from cutover_app.runtime.changelogs import Changelogs
 from cutover_app.runtime.checkpoint import Checkpointer
@@ -100,8 +100,12 @@ class Seat:
         self.entries = 0
         self.bytes = 0
         """Of the frames of these entries."""
-        self.verdicts: list[Verdict] = []
-        """Decided and not committed yet."""
+        self.verdicts: list[tuple[bytes, bytes]] = []
+        """Decided and not committed yet, as they are written: a backlog may be closed by one barrier."""
+        self.outcomes: Counter[str] = Counter()
+        """Of these verdicts."""
+        self.findings: Counter[str] = Counter()
+        """Findings of these verdicts, by kind."""
         self.since = time.monotonic()
         self.committing: asyncio.Task[None] | None = None
         self._oldest_ms: tuple[int | None, int | None] = (None, None)
@@ -111,6 +115,13 @@ class Seat:
         if self.committing is None or self.committing.done():
             self._oldest_ms = self.judge.oldest_ms(LEGACY), self.judge.oldest_ms(REBUILT)
         return self._oldest_ms
+
+    def take_verdicts(self) -> None:
+        """Take over what has been decided."""
+        for verdict in self.judge.take_verdicts():
+            self.verdicts.append((verdict.id.encode(), encode_verdict(verdict)))
+            self.outcomes[verdict.outcome] += 1
+            self.findings.update(finding.kind for finding in verdict.findings)
 
     def is_due(self, age_max: float) -> bool:
         """Tell whether it is time for a checkpoint; it is at this age, in seconds, if there is anything to commit."""
@@ -153,8 +164,15 @@ class Judging:
         return self._seats
 
     def positions(self) -> dict[int, int]:
-        """Return up to where each partition that is not quarantined is judged."""
-        return {number: seat.judge.next_offset for number, seat in self._seats.items() if not seat.quarantine}
+        """Return up to where each partition that must get on is judged.
+
+        It is none that is quarantined, and no one at all while a barrier closes a backlog: that may take minutes, and
+        chunks are judged one after the other.
+        """
+        seats = {number: seat for number, seat in self._seats.items() if not seat.quarantine}
+        if any(seat.halfway for seat in seats.values()):
+            return {}
+        return {number: seat.judge.next_offset for number, seat in seats.items()}
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Look at the changelogs of these partitions, for as long as it takes brokers to answer."""
@@ -227,14 +245,15 @@ class Judging:
             rows = {table: list(changed.items()) for table, changed in judge.checkpoint().items()}
         if seat.quarantine:
             return
-        seat.verdicts += judge.take_verdicts()
-        decided, seat.verdicts = seat.verdicts, []
-        verdicts = [(verdict.id.encode(), encode_verdict(verdict)) for verdict in decided]
+        seat.take_verdicts()
+        verdicts, seat.verdicts = seat.verdicts, []
+        outcomes, seat.outcomes = seat.outcomes, Counter()
+        findings, seat.findings = seat.findings, Counter()
         await self._checkpointer.commit(judge.partition, rows, verdicts)
         await failpoint_waiting("checkpoint.done", judge.partition)
         judge.committed()
-        self.outcomes.update(verdict.outcome for verdict in decided)
-        self.findings.update(finding.kind for verdict in decided for finding in verdict.findings)
+        self.outcomes.update(outcomes)
+        self.findings.update(findings)
         seat.committed = judge.next_offset
         self._app.chunk_consumer.set_committable(TP(self._intake, judge.partition), seat.committed)
 
@@ -268,12 +287,13 @@ async def _judge(seat: Seat, chunk: Chunk) -> None:
     seat.halfway = True
     for record in chunk.records:
         for _ in judge.applying(record.offset, record.timestamp, decode_frame(record.value)):
+            seat.take_verdicts()
             await asyncio.sleep(0)  # other partitions' checkpoints take a dozen turns of the loop each
     judge.settle()
     seat.halfway = False
     seat.entries += judge.entries - before
     seat.bytes += chunk.size
-    seat.verdicts += judge.take_verdicts()
+    seat.take_verdicts()
     failpoint("judge.taken", judge.partition)
 
 

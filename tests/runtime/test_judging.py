@@ -34,12 +34,12 @@ def test_many_partitions_are_committed_less_often(partitions: int) -> None:
 class Backlog:
     """A judge that closes a backlog, and has something to commit whenever it is asked."""
 
-    partition = 0
     entries = 0
     next_offset = 0
     held = 0
 
-    def __init__(self, pieces: int) -> None:
+    def __init__(self, pieces: int, partition: int = 0) -> None:
+        self.partition = partition
         self.pieces = pieces
         self.asked = 0
 
@@ -64,9 +64,14 @@ class Backlog:
         return {"books": {b"books": b"row"}}
 
 
-def play(judge: Backlog, *, stopped_after: int) -> None:
-    """Have a chunk of one record judged, be stopped after so many turns of the loop, and closed."""
-    commits: list[int] = []
+def chunk(partition: int = 0) -> Chunk:
+    """Return a chunk of one record."""
+    record: Any = SimpleNamespace(offset=0, timestamp=0, value=encode_frame(Records(RULES, "l", source(LEGACY), [])))
+    return Chunk(TP("intake", partition), 0, 1, [record], size=1, readable=1)
+
+
+def judging_of(commits: list[int], *judges: Backlog) -> Judging:
+    """Return judges at work, and note which partitions they commit."""
 
     async def commit(partition: int, *_rows: Any) -> None:
         commits.append(partition)
@@ -80,11 +85,17 @@ def play(judge: Backlog, *, stopped_after: int) -> None:
         changelogs=None,  # type: ignore[arg-type]
         app=app,
     )
-    judging._seats[0] = Seat(judge)  # type: ignore[arg-type]
-    record: Any = SimpleNamespace(offset=0, timestamp=0, value=encode_frame(Records(RULES, "l", source(LEGACY), [])))
+    judging._seats |= {each.partition: Seat(each) for each in judges}  # type: ignore[arg-type]
+    return judging
+
+
+def play(judge: Backlog, *, stopped_after: int) -> None:
+    """Have a chunk of one record judged, be stopped after so many turns of the loop, and closed."""
+    commits: list[int] = []
+    judging = judging_of(commits, judge)
 
     async def run() -> None:
-        taking = asyncio.create_task(judging.take(Chunk(TP("intake", 0), 0, 1, [record], size=1, readable=1)))
+        taking = asyncio.create_task(judging.take(chunk()))
         for _ in range(stopped_after):
             await asyncio.sleep(0)
         taking.cancel()
@@ -108,3 +119,17 @@ def test_a_judge_that_is_stopped_between_records_commits() -> None:
     judge = Backlog(pieces=3)
     play(judge, stopped_after=20)
     assert judge.asked == 1
+
+
+def test_while_a_backlog_is_closed_no_partition_need_get_on() -> None:
+    """That takes as long as it takes, and the others wait for it; nobody may take that for standing still."""
+    judging = judging_of([], Backlog(pieces=20), Backlog(pieces=0, partition=1))
+
+    async def run() -> None:
+        taking = asyncio.create_task(judging.take(chunk()))
+        await asyncio.sleep(0)
+        assert judging.positions() == {}
+        await taking
+        assert judging.positions() == {0: 0, 1: 0}
+
+    asyncio.run(run())

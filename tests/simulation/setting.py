@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from cutover_app.core.frames import LEGACY, REBUILT, Source
+from cutover_app.core.limits import TURN_KEYS
 from cutover_app.core.sampling import Sampling
 from tests.simulation.intake import IntakePartition
 from tests.simulation.rules import Rules
@@ -64,6 +65,8 @@ class Plan:
     """Whether now and then nobody can say how complete the copy is."""
     tail_ms: int
     """How long to go on after everything has closed."""
+    turn_keys: int
+    """Keys that a barrier goes through in one go; whoever has more of them gives up their rows as it goes."""
 
 
 def draw_plan(rng: Random) -> Plan:
@@ -106,6 +109,7 @@ def draw_plan(rng: Random) -> Plan:
         mirrored=mirrored,
         unproven=mirrored and rng.random() < 0.4,
         tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
+        turn_keys=rng.choice((1, 2, TURN_KEYS)),
     )
 
 

@@ -90,6 +90,7 @@ class World:
             late_ms=plan.late_ms,
             order_apart=plan.apart,
             ordered_max=plan.ordered_max,
+            turn_keys=plan.turn_keys,
         )
         self.hosts = [
             JudgeHost(self.setting, self.terms, each, parts.committed, parts.judge) for each in self.setting.intake
