@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import faust
 from faust.types import TP
@@ -23,7 +23,7 @@ from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
 from cutover_app.runtime.credentials import credentials
 from cutover_app.runtime.failpoints import ENVIRONMENT, arm, failpoint
-from cutover_app.runtime.fatal import FatalError, die, die_after, leave
+from cutover_app.runtime.fatal import FatalError, after, die, die_after, leave
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
@@ -112,6 +112,8 @@ class CutoverApp(faust.App):
         self._always: list[Service] = []
         #: Generation of the assignment that we hold; None from the moment in which we let go of it.
         self._tenure: int | None = None
+        #: Whether partitions are being taken, are ours, or have still to be left in good order.
+        self._holds = False
         self._lock: object = None
         #: Ids of our topics: a topic of the same name with another id is another topic.
         self.topic_ids: dict[str, str] = {}
@@ -194,6 +196,7 @@ class CutoverApp(faust.App):
 
     async def take_partitions(self, assigned: set[TP], generation_id: int) -> None:
         """Before recovery."""
+        self._holds = bool(assigned)
         try:
             await self.partitions.take(assigned)
             failpoint("partitions.taken")
@@ -241,6 +244,7 @@ class CutoverApp(faust.App):
             await consumer.commit_all()
             await self.partitions.release()
             consumer.forget()
+            self._holds = False
         except Exception as error:
             die(error)
         finally:
@@ -285,16 +289,30 @@ class CutoverApp(faust.App):
 
     async def stop(self) -> None:
         """SIGTERM: leave in good order, or at least in time."""
+        starting = self.standing.state is WorkerState.STARTING
         self.standing.enter(WorkerState.STOPPING)
+        if self.in_worker and starting:
+            # There is nothing to finish. Faust would go on starting while it stops, and join the group without its
+            # tables: others would be given the changelogs of partitions that are ours, and have to end.
+            leave()
         if self.in_worker:
-            die_after(STOP_SECONDS, "stopping")
+            after(STOP_SECONDS, self._out_of_time)
         await super().stop()
         if self.in_worker:
             # Everything is durable and the group has been left. What follows in Faust's worker is
             # two seconds of cancelling tasks, whose tracebacks look like crashes.
-            if line := self.quarantine_line():
-                die(FatalError(line))
-            leave()
+            self._end()
+
+    def _end(self) -> NoReturn:
+        if line := self.quarantine_line():
+            die(FatalError(line))
+        leave()
+
+    def _out_of_time(self) -> None:
+        """Tell a farewell to which the group does not answer, busy with a member that died, from work that hangs."""
+        if self._holds:
+            die(f"stopping took longer than {STOP_SECONDS:g} s")
+        self._end()
 
     async def on_stop(self) -> None:
         """Finish with the partitions before Faust takes anything down."""

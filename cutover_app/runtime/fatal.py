@@ -9,6 +9,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NoReturn
 
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
@@ -65,17 +67,20 @@ def leave() -> NoReturn:
 
 def _end_soon(code: int) -> None:
     """Exit in a second even if writing the last line blocks, on a full pipe for one."""
-    timer = threading.Timer(1.0, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
+    after(1.0, partial(os._exit, code))
 
 
-def die_after(seconds: float, why: str) -> threading.Timer:
-    """Arm a last resort that works even when the event loop hangs. Cancel it when done."""
-    timer = threading.Timer(seconds, die, (f"{why} took longer than {seconds:g} s",))
+def after(seconds: float, last_resort: Callable[[], object]) -> threading.Timer:
+    """Arm what works even when the event loop hangs. Cancel it when it is not needed."""
+    timer = threading.Timer(seconds, last_resort)
     timer.daemon = True
     timer.start()
     return timer
+
+
+def die_after(seconds: float, why: str) -> threading.Timer:
+    """Arm a last resort that ends this process. Cancel it when done."""
+    return after(seconds, partial(die, f"{why} took longer than {seconds:g} s"))
 
 
 def _line(reason: BaseException | str) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from cutover_app.lab.fleet import Worker
 from cutover_app.lab.run import Stage, Step
 from cutover_app.runtime.failpoints import ENVIRONMENT, PLACES
 from cutover_app.runtime.fatal import EXIT_FATAL
@@ -113,6 +114,14 @@ async def storm(ground: Ground, seen: Seen) -> None:
     """One to four workers, coming and going in good order or not; judged work grows all the same."""
     progress = []
 
+    async def leave(stage: Stage, worker: Worker, *, newest: Worker) -> None:
+        worker.may_end = True
+        worker.process.terminate()
+        code = await gone(stage, worker, within=15)
+        # The newest may not have got so far as to know how to leave.
+        if code != 0 and not (code == -signal.SIGTERM and worker is newest):
+            seen.expect(False, f"{worker.name} ended with {code} on SIGTERM: {last_words(worker)}")
+
     async def blow(stage: Stage) -> None:
         until = time.monotonic() + STORM_SECONDS
         while time.monotonic() < until:
@@ -122,8 +131,7 @@ async def storm(ground: Ground, seen: Seen) -> None:
             elif ground.random.random() < 0.3:
                 stage.fleet.kill(ground.random.choice(running))
             else:
-                # The newest may not have got so far as to know how to leave.
-                await ended(stage, ground.random.choice(running[:-1]))
+                await leave(stage, ground.random.choice(running), newest=running[-1])
             await asyncio.sleep(STORM_EVERY)
             await stage.watch.look()
             progress.append(sum(stage.watch.totals.accepted))
