@@ -147,10 +147,11 @@ class BegunAgainInChunks(Judge):
 class EdgesWakeTheForgotten(Judge):
     """R7: an edge has keys decided again that count no more, as long as their rows are there."""
 
-    def _touch_problems(self) -> None:
+    def _touch_problems(self) -> Iterator[None]:
         for key in dict.fromkeys(self._rows.problem_keys()):
             if self._rows.keys.load(key) is not None:
                 self._touched[key] = None
+        yield
 
 
 def _newest_count(self: Frontier, topic: str, incarnation: str, partitions: int) -> None:
