@@ -59,13 +59,21 @@ def test_a_rung_is_the_median_of_its_runs_and_says_how_far_they_lie_apart() -> N
 
 
 def test_the_table_compares_with_the_floor_and_with_the_rung_above() -> None:
-    """Figures of two machines can be compared by the ratio alone."""
-    rungs = [Rung(name, [Run(1000, seconds, seconds, 10**6)]) for name, seconds in ((FLOOR, 1), ("a", 2), ("b", 5))]
+    """Figures of two machines can be compared by the ratio alone; what is not of the ladder has no rung above it."""
+    last, before = RUNGS[-1], RUNGS[-2]
+    took = {FLOOR: 1, before: 2, last: 5, "a": 6, "b": 7}
+    rungs = [Rung(name, [Run(1000, seconds, seconds, 10**6)]) for name, seconds in took.items()]
     console = Console(width=140, record=True)
     console.print(table(rungs))
     rows = [line.split("│")[1:] for line in console.export_text().splitlines() if "│" in line]
     shown = {row[0].strip(): [cell.strip() for cell in row[2:5]] for row in rows}
-    assert shown == {FLOOR: ["1.00", "1000.0", ""], "a": ["0.50", "2000.0", ""], "b": ["0.20", "5000.0", "+3000.0"]}
+    assert shown == {
+        FLOOR: ["1.00", "1000.0", ""],
+        before: ["0.50", "2000.0", ""],
+        last: ["0.20", "5000.0", "+3000.0"],
+        "a": ["0.17", "6000.0", "+1000.0"],
+        "b": ["0.14", "7000.0", ""],
+    }
 
 
 def test_each_load_differs_from_the_reference_in_one_way() -> None:

@@ -9,11 +9,12 @@ from typing import Any, Final
 from rich.table import Table
 
 from cutover_app.lab.bench.figures import Rung
+from cutover_app.lab.bench.ladder import RUNGS
 from cutover_app.lab.bench.plan import FLOOR
 from cutover_app.lab.jars import KAFKA_VERSION
 
 COLUMNS: Final = ("messages/s", "of floor", "CPU-s/M", "more", "RSS MB", "spread")
-"""CPU-s/M: CPU-seconds of the process per million messages; more: than the rung above it."""
+"""CPU-s/M: CPU-seconds of the process per million messages; more: than the rung of the ladder above it."""
 COUNTS: Final = {
     "changelog rows": "log rows",
     "RocksDB writes": "writes",
@@ -77,7 +78,7 @@ def table(rungs: Sequence[Rung]) -> Table:
             f"{rung.spread:.0%}",
             *(_count(rung, name) for name in COUNTS),
         )
-        before = None if rung.name == FLOOR else rung
+        before = rung if rung.name in RUNGS else None
     return shown
 
 
