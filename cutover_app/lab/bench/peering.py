@@ -104,14 +104,17 @@ async def measure_peer(prepared: Prepared, peer: Peer, name: str) -> Run:
     worker = _start(prepared, peer, name, verdicts)
     meter = Meter([worker])
     sampling = asyncio.create_task(meter.run())
+    playing: asyncio.Task[None] | None = None
     try:
         if prepared.load.rate is not None:
             await asyncio.sleep(JOIN_S)
-            await prepared.play()
-        (began, before), (ended, after) = await _read_all(prepared, name, worker)
+            playing = asyncio.create_task(prepared.play())
+        (began, before), (ended, after) = await _read_all(prepared, name, worker, playing)
         await _until_quiet(prepared.cluster.bootstrap, verdicts)
     finally:
         sampling.cancel()
+        if playing is not None:
+            playing.cancel()
         await asyncio.to_thread(_end, prepared, worker)
     false, missed = await _held_against(prepared, verdicts)
     counts = {"false": false, "missed": missed}
@@ -150,21 +153,27 @@ def _end(prepared: Prepared, worker: Worker) -> None:
     prepared.cluster.forget(worker.process)
 
 
-async def _read_all(prepared: Prepared, group: str, worker: Worker) -> tuple[Mark, Mark]:
-    """Wait until a group has committed all of both topics; return where measuring begins and ends."""
+async def _read_all(
+    prepared: Prepared, group: str, worker: Worker, playing: asyncio.Task[None] | None
+) -> tuple[Mark, Mark]:
+    """Wait until a group has committed all of both topics, once they have all; return where measuring begins and ends.
+
+    What is published live is watched from its beginning: a peer that keeps up has read it when the last is published.
+    """
     progress: list[Mark] = []
     deadline = time.monotonic() + START_TIMEOUT_S + prepared.load.messages / MESSAGES_PER_S_MIN
     async with Connection(Broker.parse(prepared.cluster.bootstrap)) as cluster:
         topics = await cluster.topics(prepared.topics)
-        ends = {topic.name: await cluster.offsets(topic, LATEST) for topic in topics.values()}
-        total = sum(sum(each.values()) for each in ends.values())
         while time.monotonic() < deadline:
             if not worker.running:
                 raise LabError(f"{worker.name} ended with {worker.process.returncode}:\n{worker.log_tail()}")
-            commits = {name: await cluster.commits(group, name) for name in ends}
-            done = sum(offset for each in commits.values() for offset, _ in each.values())
+            complete = playing is None or (playing.done() and playing.result() is None)
+            ends = [await cluster.offsets(topic, LATEST) for topic in topics.values()]
+            total = sum(sum(each.values()) for each in ends)
+            commits = [await cluster.commits(group, name) for name in topics]
+            done = sum(offset for each in commits for offset, _ in each.values())
             progress.append((time.time(), done))
-            if done >= total:
+            if complete and done >= total:
                 return window(progress, total)
             await asyncio.sleep(LOOK_S)
     raise LabError(f"{worker.name} has read {done} of {total} messages:\n{worker.log_tail()}")
