@@ -62,8 +62,7 @@ class RowCache(Generic[Row]):
     def prefetch(self, keys: Iterable[bytes]) -> None:
         """Read the rows of these keys in one go."""
         hot, cold, dropped, packed = self._hot, self._cold, self._dropped, self._packed
-        missing = {key for key in keys if key not in hot and key not in cold and key not in dropped}
-        wanted = [key for key in missing if key not in packed] if packed else list(missing)
+        wanted = list({k for k in keys if k not in hot and k not in cold and k not in dropped and k not in packed})
         for key, data in zip(wanted, self._store.get_many(self._table, wanted), strict=True) if wanted else ():
             if data is not None:
                 cold[key] = decode_row(self._kind, data)

@@ -147,12 +147,12 @@ class Judge:
 
     def _settling(self, *, crowded: bool = False, many: bool = False) -> Iterator[None]:
         """Decide the touched keys, and yield after each turn of them; `many`: they are not needed again soon."""
-        rows, most = self._rows, self.terms.turn_keys
+        rows = self._rows
         later: dict[bytes, None] = {}
         # Who lost an equal partner after its own close is touched again: a checkpoint must not come in between.
         while self._touched:
             touched, self._touched = self._touched, {}
-            for turn in in_turns(touched, most):
+            for turn in in_turns(touched, self.terms.turn_keys):
                 for key in turn:
                     row = rows.keys.load(key)
                     if row is None:
@@ -161,10 +161,7 @@ class Judge:
                         later[key] = None
                     else:
                         self._decide(key, row)
-                if len(turn) == most:
-                    if many:
-                        rows.pack(turn)
-                    yield
+                yield from self._end_turn(turn, pack=many)
             rows.keys.changed(touched)
             if self.terms.order_apart:
                 self._touched.update(dict.fromkeys(self._ordering.settle()))
@@ -338,9 +335,14 @@ class Judge:
                     self._touched[key] = None
                     # Pairs near an edge take no part in order, whichever key they are of.
                     self._touched.update(dict.fromkeys(self._ordering.keys_of(row.order)))
-            if len(turn) == self.terms.turn_keys:
-                self._rows.pack(turn)
-                yield
+            yield from self._end_turn(turn)
+
+    def _end_turn(self, keys: list[bytes], *, pack: bool = True) -> Iterator[None]:
+        """Let others have their turn after a whole one of ours, and give up the rows of its keys."""
+        if len(keys) == self.terms.turn_keys:
+            if pack:
+                self._rows.pack(keys)
+            yield
 
     def _forget(self, key: bytes, row: KeyRow) -> None:
         self._touched.pop(key, None)
@@ -356,9 +358,7 @@ class Judge:
                 if record is not None and record.stored and record.closed_at == OPEN:
                     record.closed_at = offset
                     self._touched[head.key] = None
-            if len(turn) == self.terms.turn_keys:
-                self._rows.pack(head.key for head in turn)
-                yield
+            yield from self._end_turn([head.key for head in turn])
 
     def _give_up(self) -> Iterator[None]:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
@@ -368,9 +368,7 @@ class Judge:
             for head in turn:
                 if self._rows.keys.load(head.key) is not None:
                     self._touched[head.key] = None
-            if len(turn) == self.terms.turn_keys:
-                self._rows.pack(head.key for head in turn)
-                yield
+            yield from self._end_turn([head.key for head in turn])
 
     def _is_closed(self, side: int, record: Rec) -> bool:
         return record.judge_ms + self.terms.grace_ms <= self.books.frontiers[other(side)].closed

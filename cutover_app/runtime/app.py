@@ -291,17 +291,18 @@ class CutoverApp(faust.App):
         """SIGTERM: leave in good order, or at least in time."""
         starting = self.standing.state is WorkerState.STARTING
         self.standing.enter(WorkerState.STOPPING)
-        if self.in_worker and starting:
+        if not self.in_worker:
+            await super().stop()
+            return
+        if starting:
             # There is nothing to finish. Faust would go on starting while it stops, and join the group without its
             # tables: others would be given the changelogs of partitions that are ours, and have to end.
             leave()
-        if self.in_worker:
-            after(STOP_SECONDS, self._out_of_time)
+        after(STOP_SECONDS, self._out_of_time)
         await super().stop()
-        if self.in_worker:
-            # Everything is durable and the group has been left. What follows in Faust's worker is
-            # two seconds of cancelling tasks, whose tracebacks look like crashes.
-            self._end()
+        # Everything is durable and the group has been left. What follows in Faust's worker is
+        # two seconds of cancelling tasks, whose tracebacks look like crashes.
+        self._end()
 
     def _end(self) -> NoReturn:
         if line := self.quarantine_line():

@@ -161,22 +161,24 @@ async def _read_all(
     What is published live is watched from its beginning: a peer that keeps up has read it when the last is published.
     """
     progress: list[Mark] = []
+    total: int | None = None
     deadline = time.monotonic() + START_TIMEOUT_S + prepared.load.messages / MESSAGES_PER_S_MIN
     async with Connection(Broker.parse(prepared.cluster.bootstrap)) as cluster:
         topics = await cluster.topics(prepared.topics)
         while time.monotonic() < deadline:
             if not worker.running:
                 raise LabError(f"{worker.name} ended with {worker.process.returncode}:\n{worker.log_tail()}")
-            complete = playing is None or (playing.done() and playing.result() is None)
-            ends = [await cluster.offsets(topic, LATEST) for topic in topics.values()]
-            total = sum(sum(each.values()) for each in ends)
             commits = [await cluster.commits(group, name) for name in topics]
             done = sum(offset for each in commits for offset, _ in each.values())
             progress.append((time.time(), done))
-            if complete and done >= total:
+            if total is None and (playing is None or playing.done()):
+                if playing is not None:
+                    await playing  # raises what went wrong
+                total = sum([sum((await cluster.offsets(topic, LATEST)).values()) for topic in topics.values()])
+            if total is not None and done >= total:
                 return window(progress, total)
             await asyncio.sleep(LOOK_S)
-    raise LabError(f"{worker.name} has read {done} of {total} messages:\n{worker.log_tail()}")
+    raise LabError(f"{worker.name} has read {done} of {prepared.load.messages} messages:\n{worker.log_tail()}")
 
 
 async def _until_quiet(bootstrap: str, verdicts: str) -> None:
