@@ -1,6 +1,7 @@
 """Run seeds: `python -m tests.simulation --seeds 500`, `--seed 7`, `--mutant NAME --seeds 200`."""
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -12,6 +13,8 @@ from tests.simulation.mutants import MUTANTS, first_catch
 from tests.simulation.world import Report, simulate
 
 LINES_MAX = 12
+TELL_EVERY = 5_000
+"""Seeds between two signs of life."""
 
 
 def main() -> int:
@@ -34,7 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=500, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one only, and say what it reached")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--mutant", help="break one rule; `all` tries every one")
     return parser.parse_args()
 
@@ -43,11 +46,13 @@ def _batch(seeds: range, jobs: int) -> int:
     started = time.monotonic()
     reached: Counter[str] = Counter()
     failed = 0
-    for report in _reports(seeds, jobs):
+    for played, report in enumerate(_reports(seeds, jobs), start=1):
         reached.update(report.reached)
         if report.failures:
             failed += 1
             _show(report)
+        if played % TELL_EVERY == 0 and played < len(seeds):
+            print(f"{played} of {len(seeds)} seeds: {failed} failed", flush=True)
     missed = [name for name in FAULTS if not reached[name]]
     for name in missed:
         print(f"never reached: {name} ({FAULTS[name]})")
