@@ -166,10 +166,10 @@ class Watch:
 
     async def start(self) -> None:
         """Connect; the topics of the run must be there."""
-        self._consumer = _consumer(self.bootstrap)
-        await self._consumer.start()
         topics = [changelog_of(self.contract, table) for table in (BOOKS_TABLE, FAMILIES_TABLE)]
         places = list(await ends_of(self.bootstrap, *topics))
+        self._consumer = _consumer(self.bootstrap)
+        await self._consumer.start()
         self._consumer.assign(places)
         await self._consumer.seek_to_beginning(*places)
 
