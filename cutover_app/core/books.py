@@ -28,6 +28,8 @@ class Sender(msgspec.Struct, array_like=True):
 
     arrived: int
     heard: int
+    whole: bool = True
+    """Whether all that arrived since its last barrier is counted: not of one that may have been dropped meanwhile."""
 
 
 class Ledger(msgspec.Struct, array_like=True):
@@ -109,21 +111,20 @@ class Books(msgspec.Struct, array_like=True):
 
     def settle_sender(self, barrier: Barrier) -> None:
         """Hold what a sender says it sent against what arrived since its last barrier."""
-        known = barrier.sender in self.senders
         sender = self._sender(barrier.sender)
-        if sender.arrived != barrier.sent and (known or not self.senders_dropped):
+        if sender.arrived != barrier.sent and sender.whole:
             self.imbalance(
                 f"sender {barrier.sender} put {barrier.sent} entries into intake partition {self.partition} "
                 f"before offset {self.at}, {sender.arrived} arrived"
             )
-        sender.arrived = 0
+        sender.arrived, sender.whole = 0, True
         for passed in barrier.passed:
             self._pass(barrier.side, passed)
 
     def _sender(self, name: str) -> Sender:
         sender = self.senders.get(name)
         if sender is None:
-            sender = self.senders[name] = Sender(0, self.at)
+            sender = self.senders[name] = Sender(0, self.at, whole=not self.senders_dropped)
             if len(self.senders) > SENDERS_MAX:
                 del self.senders[min(self.senders, key=lambda each: self.senders[each].heard)]
                 self.senders_dropped += 1

@@ -8,7 +8,7 @@ range of a source that nobody can read any more), what would be missing, unknown
 indeterminate: the partner may have been in there. Duplicates stay duplicates, because both copies were seen. An actual
 that has waited long enough, but behind a mirror of which nobody could say whether it is complete, is indeterminate
 until that can be said (R1.5). Of a key that has had more records than are paired, whatever has no equal partner is
-indeterminate: its partner may be one of those.
+indeterminate: its partner may be one of those. A duplicate stays one unless legacy records were among those.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,18 @@ from cutover_app.core.frames import LEGACY, REBUILT, Entry
 from cutover_app.core.limits import KEY_RECORDS_MAX, ORDERED_MAX, TURN_KEYS
 from cutover_app.core.ordering import overtaken, passage
 from cutover_app.core.pairing import Pairing, leftovers, pair
-from cutover_app.core.state import ALONE, CROWDED, DUPLICATED, FULL, PENDING, UNDETERMINED, KeyRow, Rec, other
+from cutover_app.core.state import (
+    ALONE,
+    CROWDED,
+    DUPLICATED,
+    FULL,
+    LEGACY_FULL,
+    PENDING,
+    UNDETERMINED,
+    KeyRow,
+    Rec,
+    other,
+)
 from cutover_app.core.verdicts import (
     DUPLICATE,
     INDETERMINATE,
@@ -120,15 +131,14 @@ def decide(terms: JudgeTerms, books: Books, row: KeyRow, load: Load) -> Decision
     expected, actual = _in_order(books, row.expected), _in_order(books, row.actual)
     differ = _Differ(terms.diff, load)
     pairing = pair(expected, actual, terms.unique, lambda e, a: len(differ(e, a)))
-    full = bool(row.noted & FULL)
-    near = full or (
+    near = bool(row.noted & FULL) or (
         bool(books.edges)
         and any(_near_edge(terms, books, side, record) for side in (LEGACY, REBUILT) for record in row.of(side))
     )
     decision = Decision(_decide_pairs(terms, row, pairing, differ, near=near), by_order=pairing.by_order, near=near)
     for side, ordered in ((LEGACY, expected), (REBUILT, actual)):
         for record, outcome in leftovers(pairing, side, ordered):
-            decision.singles.append(_single(terms, books, side, record, outcome, full=full))
+            decision.singles.append(_single(terms, books, side, record, outcome, noted=row.noted))
     return decision
 
 
@@ -195,16 +205,18 @@ def _overtaken(terms: JudgeTerms, row: KeyRow, pairing: Pairing) -> set[int]:
     return overtaken(passage(b"", expected, actual) for expected, actual in pairs)
 
 
-def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None, *, full: bool) -> Single:
+def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None, *, noted: int) -> Single:
     if outcome is None:
         if not is_given_up(terms, books, side, record):
             return Single(side, record, None)
         return Single(side, record, INDETERMINATE, (Finding(UNKNOWN, note=UNPROVEN_NOTE),))
+    if outcome == DUPLICATE and side == REBUILT and noted & LEGACY_FULL:
+        outcome = UNKNOWN
     finding = Finding(outcome)
     if outcome == DUPLICATE:
         if side == LEGACY:
             finding = Finding(DUPLICATE, note="the same bytes again at another offset: the transport is suspected")
-    elif full:
+    elif noted & FULL:
         outcome, finding = INDETERMINATE, Finding(outcome, note=CROWDED_NOTE)
     elif books.edges and _near_edge(terms, books, side, record):
         outcome = INDETERMINATE

@@ -23,7 +23,6 @@ C. Every accepted record is in exactly one tally of the books at any time.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from functools import partial
 from operator import attrgetter
 from typing import Final
 
@@ -52,6 +51,7 @@ from cutover_app.core.publishing import Publisher
 from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows, in_turns
 from cutover_app.core.state import (
     FULL,
+    LEGACY_FULL,
     OPEN,
     PAIRED,
     PENDING,
@@ -227,15 +227,15 @@ class Judge:
             accepted += 1
             key = entry.order + entry.key if apart else entry.key
             row = find(key)
-            if row is not None and row.last_ms <= forgotten and not self._forgetting.counts(row):
+            if row is not None and row.last_ms <= forgotten and not self._forgetting.counts(key, row):
                 self._forget(key, row)
                 row = None
+            if apart:
+                self._join_order(entry.order, key, now, source, is_new=row is None)
             if row is not None and len(row.expected) + len(row.actual) >= most:
                 self._crowd_out(frame.source, entry, key, row, now)
                 accepted -= 1
                 continue
-            if apart:
-                self._join_order(entry.order, key, now, source, is_new=row is None)
             if row is None:
                 row = rows.keys.add(key, KeyRow([], [], [], now, entry.order if apart else b""))
                 if not apart:
@@ -275,8 +275,9 @@ class Judge:
         ledger.accepted += 1
         ledger.tallies[UNDETERMINED] += 1
         row.last_ms = now
-        if not row.noted & FULL:
-            row.noted |= FULL
+        noted = row.noted | FULL | (LEGACY_FULL if side == LEGACY else 0)
+        if noted != row.noted:
+            row.noted = noted
             self._touched[key] = None
         self._rows.keys.changed((key,))
         finding = Finding(MISSING if side == LEGACY else UNKNOWN, note=CROWDED_NOTE)
@@ -320,20 +321,23 @@ class Judge:
             yield from self._give_up()
         yield from self._settling(crowded=True, many=len(self._touched) - before >= self.terms.turn_keys)
         books.forgotten_ms = max(books.forgotten_ms, min(each.value() for each in books.frontiers))
-        self._forgetting.delete_oldest()
+        yield from self._forgetting.delete_due()
 
     def _touch_problems(self) -> Iterator[None]:
         """Have every key decided again that an edge may explain; what is forgotten keeps its verdicts."""
+        orders: set[bytes] = set()
         for turn in in_turns(dict.fromkeys(self._rows.problem_keys()), self.terms.turn_keys):
             for key in turn:
                 row = self._rows.keys.load(key)
                 if row is None:
                     continue
-                if not self._forgetting.counts(row):
+                if not self._forgetting.counts(key, row):
                     self._forget(key, row)
-                else:
-                    self._touched[key] = None
+                    continue
+                self._touched[key] = None
+                if row.order not in orders:
                     # Pairs near an edge take no part in order, whichever key they are of.
+                    orders.add(row.order)
                     self._touched.update(dict.fromkeys(self._ordering.keys_of(row.order)))
             yield from self._end_turn(turn)
 
@@ -398,7 +402,7 @@ class Judge:
         if not row.order and records > 2:
             sources = [[record.source for record in side] for side in (row.expected, row.actual)]
             row.noted = note(self.books, row.noted, sources, crowded=records > self.terms.ordered_max)
-        decision = decide(self.terms, self.books, row, partial(self._payloads.entry, key, row))
+        decision = decide(self.terms, self.books, row, self._payloads.loader(key, row))
         if row.order:
             pairs = [] if decision.near else [(pair.expected, pair.actual) for pair in decision.pairs]
             self._ordering.paired(row.order, key, pairs)

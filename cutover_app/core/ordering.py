@@ -14,7 +14,8 @@ Invariants:
 A. What is overtaken is a function of the set of pairs; an expected record carries `overtaken` exactly when its passage
    does.
 B. Pairs near a lost range take no part: with another partner they might stand elsewhere (R8).
-C. All keys of an order key are forgotten together (R7): a part of them would be in another order than the whole.
+C. All keys of an order key are forgotten together (R7): a part of them would be in another order than the whole. Those
+   of a crowded one are not, and its row does not list them: it would grow for as long as messages come.
 """
 
 from collections import defaultdict
@@ -79,7 +80,7 @@ class Ordering:
         return self._rows.orders.load(order_row_key(order))
 
     def keys_of(self, order: bytes) -> list[bytes]:
-        """Return the keys of an order key; none where it is the match key."""
+        """Return the keys of an order key; none where it is the match key, or crowded."""
         row = self.row(order) if order else None
         return row.keys if row is not None else []
 
@@ -90,7 +91,9 @@ class Ordering:
         if row is None:
             row = self._rows.orders.add(place, OrderRow([], now, 0, [], []))
             self._rows.await_forgetting(place)
-        if is_new:
+        if is_new and row.noted & CROWDED:
+            self._rows.await_forgetting(key)
+        elif is_new:
             row.keys.append(key)
         row.last_ms = now
         row.records += 1
@@ -108,12 +111,14 @@ class Ordering:
         before, row.noted = row.noted, note(self._books, row.noted, sides, crowded=row.records > self._records_max)
         if (before ^ row.noted) & CROWDED:
             self._touched[order] = None
+            for key in row.keys:
+                self._rows.await_forgetting(key)
+            row.keys = []
 
     def paired(self, order: bytes, key: bytes, pairs: Iterable[tuple[Rec, Rec]]) -> None:
         """Take note of all the pairs of a key."""
         row = self.row(order)
-        assert row is not None, "a key row without its order row"
-        if row.noted & CROWDED:
+        if row is None or row.noted & CROWDED:
             return
         flagged = {each.position: each.overtaken for each in row.passages if each.key == key}
         now = [passage(key, expected, actual) for expected, actual in pairs]

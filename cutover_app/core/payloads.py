@@ -5,15 +5,20 @@ back from it. Two exceptions: one equal pair in so many is compared in full befo
 differ that a tolerance covers, one payload of the digest stays, to be compared again.
 """
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Final
 
-from cutover_app.core.decide import Decision, JudgeTerms
-from cutover_app.core.frames import LEGACY, MESSAGE, REBUILT, Entry
+from cutover_app.core.decide import Decision, JudgeTerms, Load
+from cutover_app.core.frames import LEGACY, MESSAGE, REBUILT, SEALED_BESIDE, Entry
 from cutover_app.core.rows import Rows
 from cutover_app.core.state import KeyRow, PendingRow, Rec
 
 CHECK_EVERY: Final = 9_973
 """One equal pair in so many is compared in full: a prime, so that no layout of frames avoids it."""
+
+_Copies = dict[bytes, tuple[int, Rec]]
+"""A record that has its payload, and its side, by digest."""
 
 
 class DigestError(Exception):
@@ -49,13 +54,12 @@ class Payloads:
         """Drop the payloads of equal pairs, keep all others; return (side, record) of those that got theirs back."""
         equal = {record.position for pair in decision.pairs if pair.equal for record in (pair.expected, pair.actual)}
         records = [(side, record) for side in (LEGACY, REBUILT) for record in row.of(side)]
-        restored = []
-        for side, record in records:
-            if record.position not in equal and not record.stored:
-                payload = _kept(self._find(row, side, record), record)
-                self._rows.restore_payload(side, record.position, PendingRow(key, record.judge_ms, payload))
-                record.stored = True
-                restored.append((side, record))
+        lost = [each for each in records if each[1].position not in equal and not each[1].stored]
+        copies = cache(partial(_copies, row))
+        for side, record in lost:
+            payload = _kept(self._find(copies, side, record), record)
+            self._rows.restore_payload(side, record.position, PendingRow(key, record.judge_ms, payload))
+            record.stored = True
         needed = _compared_again(row) if self._tolerant else set()
         for side, record in records:
             if record.position not in equal or not record.stored:
@@ -65,35 +69,42 @@ class Payloads:
                 continue
             self._rows.drop_payload(side, record.position)
             record.stored = False
-        return restored
+        return lost
 
-    def entry(self, key: bytes, row: KeyRow, side: int, record: Rec) -> Entry:
-        """Return what a record was in intake, as far as its comparison needs it."""
-        # A record without payload is compared with one of equal digest only (`JudgeTerms.tolerant`).
-        payload = self._find(row, side, record)
-        if self._tolerant:
-            payload = _kept(payload, record)
-        return Entry(
-            record.offset,
-            record.index,
-            record.timestamp,
-            MESSAGE,
-            key[len(row.order) :],
-            record.digest,
-            record.raw,
-            payload or b"",
-            record.beside,
-        )
+    def loader(self, key: bytes, row: KeyRow) -> Load:
+        """Return what makes of a record what it was in intake, as far as its comparison needs it.
 
-    def _find(self, row: KeyRow, side: int, record: Rec) -> bytes | None:
+        A record without payload is compared with one of equal digest only, and none is read then: what differs under
+        a tolerance keeps one (`_compared_again`).
+        """
+        copies = cache(partial(_copies, row))
+
+        def entry(side: int, record: Rec) -> Entry:
+            return Entry(
+                record.offset,
+                record.index,
+                record.timestamp,
+                MESSAGE,
+                key[len(row.order) :],
+                record.digest,
+                record.raw,
+                self._find(copies, side, record) or b"",
+                record.beside,
+            )
+
+        return entry
+
+    def _find(self, copies: Callable[[], _Copies], side: int, record: Rec) -> bytes | None:
         """Return a record's payload; that of a record of equal digest is the same, whichever side it is of."""
-        kept = [(side, record)] + [(s, r) for s in (LEGACY, REBUILT) for r in row.of(s) if r.digest == record.digest]
-        for each_side, each in kept:
-            if each.stored:
-                payload = self._rows.payload(each_side, each.position)
-                if payload is not None:
-                    return payload
-        return None
+        if record.stored:
+            return self._rows.payload(side, record.position)
+        copy = copies().get(record.digest)
+        return self._rows.payload(copy[0], copy[1].position) if copy is not None else None
+
+
+def _copies(row: KeyRow) -> _Copies:
+    """Return, by digest, a record that has its payload."""
+    return {record.digest: (side, record) for side in (LEGACY, REBUILT) for record in row.of(side) if record.stored}
 
 
 def _kept(payload: bytes | None, record: Rec) -> bytes:
@@ -107,5 +118,9 @@ def _compared_again(row: KeyRow) -> set[bytes]:
     They are compared inside the whole message each time the key is decided: one payload of such a digest stays.
     """
     besides: dict[bytes, bytes] = {}
-    records = row.expected + row.actual
-    return {r.digest for r in records if besides.setdefault(r.digest, r.beside) != r.beside}
+    found = set()
+    for record in row.expected + row.actual:
+        beside = record.beside.partition(SEALED_BESIDE)[0]  # what is sealed is compared without payloads
+        if besides.setdefault(record.digest, beside) != beside:
+            found.add(record.digest)
+    return found

@@ -46,7 +46,9 @@ TIMED: Final = 4
 """Noted of a key row: an equal pair of it is late or out of order. It is a problem that keeps no payload."""
 
 FULL: Final = 8
-"""Noted of a key row: records of it have come beyond the limit, so that nobody knows what they were partners of."""
+LEGACY_FULL: Final = 16
+"""Noted of a key row: records of it have come beyond the limit, so that nobody knows what they were partners of; and
+some of these were legacy ones, so that what looks like a duplicate may be the partner of one."""
 
 
 class Rec(msgspec.Struct, array_like=True, gc=False):
@@ -103,7 +105,7 @@ class KeyRow(msgspec.Struct, array_like=True):
     order: bytes = b""
     """The order key, where that is not the match key."""
     noted: int = 0
-    """TIMED, FULL, and SPREAD and CROWDED where the order key is the match key."""
+    """TIMED, FULL, LEGACY_FULL, and SPREAD and CROWDED where the order key is the match key."""
 
     def of(self, side: int) -> list[Rec]:
         """Return the records of one side."""
@@ -129,7 +131,7 @@ class OrderRow(msgspec.Struct, array_like=True):
     """Everything known about one order key that is not the match key."""
 
     keys: list[bytes]
-    """Keys of its rows, in the order in which they were first seen."""
+    """Keys of its rows, in the order in which they were first seen; none of a crowded one."""
     last_ms: int
     """Judge time of its newest record."""
     records: int

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cutover_app.core import payloads
 from cutover_app.core.frames import LEGACY, REBUILT, Entry
 from cutover_app.core.state import KeyRow, decode_row
 from cutover_app.core.verdicts import FINE, Verdict
@@ -107,6 +108,35 @@ def test_a_copy_that_comes_late_finds_a_pair_without_payload() -> None:
     history.pass_time(10)
     history.checkpoint()
     assert said(history) == {(-1, 1): ["unknown"]}
+
+
+@pytest.mark.parametrize("made", [MADE, TOLERANT], ids=["sealed", "with a tolerance"])
+def test_pairs_that_agree_keep_no_payload(made: Any) -> None:
+    """What is sealed differs in every pair, and is compared without one; what differs under a tolerance keeps one."""
+    history = log(made)
+    history.legacy(legacy(0, made=made))
+    history.rebuilt(rebuilt(0, made=made))
+    history.checkpoint()
+    assert history.judge.books.payloads == 0
+    history.legacy(legacy(1, made=made))
+    history.rebuilt(rebuilt(1, a=2, made=made))
+    history.checkpoint()
+    assert history.judge.books.payloads == (1 if made is TOLERANT else 2)
+
+
+def test_many_pairs_of_a_key_are_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many records have no payload of their own, one decision asks once who has a copy."""
+    asked = []
+    monkeypatch.setattr(payloads, "_copies", lambda row: asked.append(row) or {})
+    history = log()
+    for offset in range(30):
+        history.legacy(legacy(offset))
+        history.rebuilt(rebuilt(offset))
+    asked.clear()
+    history.legacy(legacy(30))
+    history.rebuilt(rebuilt(30))
+    history.settle()
+    assert len(asked) <= 2
 
 
 def test_a_settled_row_shows_nothing_when_it_is_printed() -> None:

@@ -45,7 +45,7 @@ def test_rows_are_arrays() -> None:
     made.arrived("s", 1)
     row = msgspec.msgpack.decode(encode_row(made)[1:])
     assert row[:3] == [RULES, 3, 7]
-    assert [1, 7] in [each.get("s") for each in row if isinstance(each, dict)]
+    assert [1, 7, True] in [each.get("s") for each in row if isinstance(each, dict)]
     assert [[0, 0, 0, [0] * len(TALLIES), 0, 0, 0, 0]] * 2 in row
 
 
@@ -112,6 +112,22 @@ def test_a_sender_that_nobody_knows_must_have_sent_nothing() -> None:
     assert forgetful.balance() == []
     forgetful.settle_sender(barrier(f"s{SENDERS_MAX}", 9))
     assert len(forgetful.balance()) == 1
+
+
+def test_a_sender_that_was_forgotten_is_believed_once() -> None:
+    """What came before it was forgotten is counted nowhere; from its next barrier on, all is."""
+    made = books()
+    made.arrived("halted", 1)
+    for number in range(SENDERS_MAX + 1):
+        made.at += 1
+        made.arrived(f"s{number}", 1)
+    made.at += 1
+    made.arrived("halted", 2)
+    made.settle_sender(barrier("halted", 3))
+    assert made.balance() == []
+    made.arrived("halted", 1)
+    made.settle_sender(barrier("halted", 2))
+    assert len(made.balance()) == 1
 
 
 def test_who_was_heard_of_longest_ago_is_forgotten_first() -> None:

@@ -75,6 +75,39 @@ def test_a_key_is_crowded_only_while_it_is_remembered() -> None:
     assert log.outcomes() == {"L1": "mismatch"}
 
 
+def test_what_may_be_the_partner_of_a_legacy_record_that_was_not_kept_is_no_duplicate() -> None:
+    """Three equal messages on both sides, one read ahead of the other: each was published exactly once."""
+    log = Log(records_max=4)
+    log.legacy(entry(0, "a=x"))
+    log.rebuilt(*(entry(n, "a=x") for n in range(3)))
+    log.legacy(entry(1, "a=x"), entry(2, "a=x"))
+    log.pass_time(SECONDS)
+    log.checkpoint()
+
+    assert log.outcomes() == dict.fromkeys(("L1", "L2", "R1", "R2"), "indeterminate")
+    assert log.judge.balance() == []
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("order", [b"", b"o"])
+def test_a_crowded_key_is_remembered_while_records_of_it_come(order: bytes, cut: bool) -> None:
+    """Whatever its order key, and whether a checkpoint came in between: what is not kept keeps the key."""
+    log = Log(records_max=2, order_apart=bool(order))
+    log.legacy(entry(0, "a=x", order=order))
+    log.rebuilt(entry(0, "a=x", order=order))
+    for second in range(1, REMEMBER_MS // 1000 + SECONDS):
+        log.legacy(entry(second, "a=y", order=order))
+        log.pass_time(1)
+        if cut:
+            log.checkpoint()
+    log.rebuilt(entry(1, "a=y", order=order))
+    log.pass_time(SECONDS)
+    log.checkpoint()
+
+    assert set(log.outcomes().values()) == {"indeterminate"}
+    assert log.judge.books.forgotten == 0
+
+
 @pytest.mark.parametrize("step", [1, 7, 500])
 def test_many_records_are_decided_at_barriers_and_checkpoints(step: int) -> None:
     """However the log is cut into chunks, the outcomes are the same, and a checkpoint leaves nothing undecided."""

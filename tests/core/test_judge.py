@@ -8,7 +8,7 @@ from cutover_app.core.limits import TURN_KEYS
 from cutover_app.core.memory import MemoryStore
 from cutover_app.core.state import PENDING
 from cutover_app.core.verdicts import decode_verdict, encode_verdict
-from tests.core.history import RULES, Log, entry, letters_apart, passed, source
+from tests.core.history import REMEMBER_MS, RULES, Log, entry, letters_apart, passed, source
 
 
 def test_a_pair_that_agrees_is_not_published() -> None:
@@ -367,6 +367,26 @@ def test_problems_are_remembered_longer() -> None:
     assert {} == {key: row for key, row in log.store.scan("settled", b"", 100) if not key.startswith(b"\x00")}
     assert [] == log.store.scan("pending", b"", 1)
     assert [] == log.judge.balance()
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 20])
+def test_forgetting_keeps_up_with_checkpoints_however_seldom_barriers_come(seconds: int) -> None:
+    """A checkpoint makes a bucket every two seconds; a barrier deletes as many as were made since the last one."""
+    log = Log(interval_ms=seconds * 1000, grace_ms=4000, remember_ms=REMEMBER_MS)
+    last: dict[int, int | None] = {LEGACY: None, REBUILT: None}
+    kept = []
+    for second in range(400):
+        log.now += 1000
+        log.legacy(entry(second, f"k{second}=1"))
+        log.rebuilt(entry(second, f"k{second}=1"))
+        if second % seconds == 0:
+            for side in (LEGACY, REBUILT):
+                last[side] = log.barrier(side, last[side])
+        if second % 2:
+            log.checkpoint()
+            kept.append(log.judge.books.keys)
+
+    assert max(kept) < REMEMBER_MS // 1000 + 5 * seconds + 10
 
 
 def test_nothing_pending_is_forgotten() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from cutover_app.core.decide import UNPROVEN_NOTE
 from cutover_app.core.frames import LEGACY, REBUILT, Edge, Entry
 from cutover_app.core.ordering import overtaken
-from cutover_app.core.state import Passage
+from cutover_app.core.state import CROWDED, Passage, order_row_key
 from tests.core.history import GRACE_MS, Log, entry, source
 
 
@@ -163,9 +163,49 @@ def test_match_keys_of_an_order_key_are_forgotten_together() -> None:
     log.checkpoint()
     log.pass_time(25)
 
-    assert [b"c1a", b"c1b"] == gone
+    assert [b"c1a", b"c1b", order_row_key(b"c1")] == gone
     log.checkpoint()
     assert {} == {key: row for key, row in log.store._rows["settled"].items() if not key.startswith(b"\x00")}
+
+
+def test_match_keys_of_a_crowded_order_key_are_forgotten_one_by_one() -> None:
+    """An order key that never rests keeps nothing but what is remembered of it, in its own row too."""
+    log = Log(order_apart=True, ordered_max=4)
+    for number in range(40):
+        log.legacy(o(number, f"k{number}=1"))
+        log.rebuilt(o(number, f"k{number}=1"))
+        log.checkpoint()
+        log.pass_time(4)
+
+    row = log.judge._ordering.row(b"c1")
+    assert row is not None
+    assert (row.keys, row.noted & CROWDED) == ([], CROWDED)
+    assert 40 - 10 < log.judge.books.forgotten < 40
+    assert {} == log.outcomes()
+    for _ in range(3):
+        log.pass_time(30)
+        log.checkpoint()
+    assert {} == {key: row for key, row in log.store._rows["settled"].items() if not key.startswith(b"\x00")}
+
+
+def test_what_has_been_forgotten_does_not_count_again_when_its_order_key_comes_anew() -> None:
+    """A match key that was forgotten by itself is not brought back, with or without a checkpoint that deletes it."""
+    said = []
+    for cut in (False, True):
+        log = Log(order_apart=True, ordered_max=2)
+        log.legacy(o(0, "a=1"), o(1, "b=1"))
+        log.rebuilt(o(0, "a=1"), o(1, "b=1"))
+        for _ in range(4):
+            if cut:
+                log.checkpoint()
+            log.pass_time(10)
+        log.legacy(o(2, "b=1"))
+        log.rebuilt(o(2, "a=1"))
+        log.pass_time(10)
+        log.checkpoint()
+        said.append(log.outcomes())
+
+    assert [{"L2": "missing", "R2": "unknown"}] * 2 == said
 
 
 def test_near_a_lost_range_order_is_not_judged() -> None:

@@ -11,6 +11,7 @@ from msgspec import UnsetType
 from cutover_app.core.decide import UNPROVEN_NOTE
 from cutover_app.core.frames import LEGACY, MESSAGE, REBUILT, SIDES, Entry, Origin
 from cutover_app.core.limits import CLOSEST_MAX
+from cutover_app.core.state import ORDER_PREFIX
 from cutover_app.core.verdicts import (
     DUPLICATE,
     FINE,
@@ -114,34 +115,51 @@ class Examination:
 
     @cached_property
     def arrivals(self) -> dict[bytes, list[int]]:
-        """Intake offsets at which records of an order key were accepted."""
-        arrivals: dict[bytes, list[int]] = defaultdict(list)
+        """Intake offsets at which records of an order key, and of a row, were accepted."""
+        arrivals: dict[bytes, set[int]] = defaultdict(set)
         for entry, at in self.messages:
-            arrivals[placed_by(entry)].append(at)
-        return {order: sorted(offsets) for order, offsets in arrivals.items()}
+            arrivals[placed_by(entry)].add(at)
+            arrivals[entry.order + entry.key].add(at)
+        return {each: sorted(offsets) for each, offsets in arrivals.items()}
 
     @cached_property
     def touched_again(self) -> dict[bytes, int]:
-        """Order keys that got a record after having been forgotten, with the intake offset of the first."""
+        """Order keys and rows that got a record after having been forgotten, with the intake offset of the first."""
         return dict(sorted(self._returns(self.host.forgotten())))
 
     @cached_property
     def forgotten_before_an_edge(self) -> set[bytes]:
-        """Order keys whose verdicts an edge came too late to change."""
+        """Order keys and rows whose verdicts an edge came too late to change."""
         edges = [each.offset for each in self.host.partition.log if getattr(each.frame, "edges", None)]
-        return {self.orders[row] for row, offset in self.host.forgotten() if edges and edges[-1] >= offset}
+        return {self._whole(row, offset) for row, offset in self.host.forgotten() if edges and edges[-1] >= offset}
+
+    def _whole(self, row: bytes, offset: int) -> bytes:
+        """Return what a row is forgotten with: its order key, or itself where that is crowded."""
+        if row.startswith(ORDER_PREFIX):
+            return row.removeprefix(ORDER_PREFIX)
+        order = self.orders[row]
+        known = sum(at < offset for entry, at in self.messages if placed_by(entry) == order)
+        return row if known > self.setting.plan.ordered_max else order
 
     def _returns(self, forgotten: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
         for row, offset in sorted(set(forgotten), reverse=True):
-            later = [each for each in self.arrivals[self.orders[row]] if each >= offset]
+            whole = self._whole(row, offset)
+            later = [each for each in self.arrivals[whole] if each >= offset]
             if later:
-                yield self.orders[row], later[0]
+                yield whole, later[0]
 
     @cached_property
     def not_compared(self) -> set[bytes]:
         """Match keys of which the judge cannot know what the oracle knows."""
-        orders = self.touched_again.keys() | self.forgotten_before_an_edge
-        return {entry.key for entry, _ in self.messages if placed_by(entry) in orders}
+        gone = self.touched_again.keys() | self.forgotten_before_an_edge | self.crowded_out
+        return {entry.key for entry, _ in self.messages if _is_in(entry, gone)}
+
+    @cached_property
+    def crowded_out(self) -> set[bytes]:
+        """Order keys of rows of which more records came than are paired: the pairs of these are no longer known."""
+        counts = Counter(entry.order + entry.key for entry, _ in self.messages)
+        most = self.setting.plan.records_max
+        return {placed_by(entry) for entry, _ in self.messages if counts[entry.order + entry.key] > most}
 
     def _shown(self, line: str) -> str:
         return f"intake {self.host.partition.number}: {line}"
@@ -245,7 +263,7 @@ class Examination:
             origin = self._origin(side, verdict)
             entry = self.truth.entries[side][origin]
             at = self.accepted.at[origin]
-            if placed_by(entry) in self.touched_again or _in_time_only(verdict):
+            if _is_in(entry, self.touched_again) or _in_time_only(verdict):
                 continue
             log = self.host.partition.log
             hastened = hastening.gain(at, verdict.at[1])
@@ -304,7 +322,7 @@ class Examination:
         account, plan = self.account, self.setting.plan
         lines = []
         for key, offset in sorted(set(self.host.forgotten())):
-            before = [each for each in self.arrivals[self.orders[key]] if each < offset]
+            before = [each for each in self.arrivals[self._whole(key, offset)] if each < offset]
             if not before:
                 lines.append(f"{key.decode()} forgotten at {offset}, before it was known")
                 continue
@@ -336,6 +354,10 @@ class Examination:
         if returned != self.touched_again:
             lines.append(f"forgotten and touched again live {self.touched_again}, replayed {returned}")
         return [self._shown(f"replay {name}: {line}") for line in lines]
+
+
+def _is_in(entry: Entry, gone: Collection[bytes]) -> bool:
+    return placed_by(entry) in gone or entry.order + entry.key in gone
 
 
 def _anchored_at(verdict: Verdict, outcomes: frozenset[str]) -> int | None:

@@ -232,7 +232,7 @@ def _as_if_proven(original: Callable[..., None]) -> Callable[..., None]:
     return vouch
 
 
-def _without_its_order(self: Forgetting, row: KeyRow) -> bool:
+def _without_its_order(self: Forgetting, _key: bytes, row: KeyRow) -> bool:
     return not self._is_over(row.last_ms, row)
 
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from cutover_app.core.frames import LEGACY, REBUILT, Source
-from cutover_app.core.limits import TURN_KEYS
+from cutover_app.core.limits import KEY_RECORDS_MAX, TURN_KEYS
 from cutover_app.core.sampling import Sampling
 from tests.simulation.intake import IntakePartition
 from tests.simulation.rules import Rules
@@ -67,6 +67,8 @@ class Plan:
     """How long to go on after everything has closed."""
     turn_keys: int
     """Keys that a barrier goes through in one go; whoever has more of them gives up their rows as it goes."""
+    records_max: int
+    """Records of one match key that are paired."""
 
 
 def draw_plan(rng: Random) -> Plan:
@@ -109,7 +111,9 @@ def draw_plan(rng: Random) -> Plan:
         mirrored=mirrored,
         unproven=mirrored and rng.random() < 0.4,
         tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
-        turn_keys=(1, 2, TURN_KEYS)[stories % 3],  # not drawn: one draw more makes every seed another world
+        # Not drawn: one draw more makes every seed another world.
+        turn_keys=(1, 2, TURN_KEYS)[stories % 3],
+        records_max=6 if stories % 4 == 0 else KEY_RECORDS_MAX,
     )
 
 

@@ -91,6 +91,7 @@ class World:
             order_apart=plan.apart,
             ordered_max=plan.ordered_max,
             turn_keys=plan.turn_keys,
+            records_max=plan.records_max,
         )
         self.hosts = [
             JudgeHost(self.setting, self.terms, each, parts.committed, parts.judge) for each in self.setting.intake
