@@ -11,6 +11,9 @@ KEY_BYTES_MAX = 1024
 FINDINGS_MAX = 50
 """Findings of one verdict; one more says how many were left out."""
 
+PATH_CHARS_MAX = 512
+"""Characters of the path of one finding."""
+
 SHOWN_CHARS_MAX = 256
 """Characters of one value, one reason or one key as shown in a verdict."""
 

@@ -6,7 +6,7 @@ itself, and where something that must move has not moved for `LOOKS_MAX` looks i
     L1   each agent has a task                            while the worker works
     L2   a partition that can be read on is read on       while the worker works
     L3   what may be committed is committed               while the worker works
-    L4   recovery reads changelogs                        while the worker recovers
+    L4   recovery reads changelogs, or recovered rows     while the worker recovers
     L5   the partitions are handed out                    while the group rebalances
 
 Invariants:
@@ -53,6 +53,7 @@ class Look:
         unread: Partitions that can be read on, and where each is read.
         uncommitted: Positions that are committed, where others could be; None where nothing is to be committed.
         to_recover: Changelog offsets that recovery has still to read.
+        examined: Recovered rows that have been looked at, which follows.
     """
 
     tenure: int | None
@@ -64,6 +65,7 @@ class Look:
     unread: Mapping[str, int] = field(default_factory=dict)
     uncommitted: Mapping[str, int] | None = None
     to_recover: int = 0
+    examined: int = 0
 
 
 class Liveness:
@@ -93,7 +95,7 @@ class Liveness:
 def _signs(seen: Look) -> dict[str, object]:
     """Return what must be another at the next look, or gone; named by its rule."""
     if seen.recovers:
-        return {"L4": seen.to_recover}
+        return {"L4": (seen.to_recover, seen.examined)}
     if seen.rebalances:
         return {"L5": True}
     if not seen.works:

@@ -5,13 +5,39 @@ What follows from it is decided in `core/integrity.py`.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from cutover_app.core.cache import Store
 from cutover_app.core.integrity import Found, flaw
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.table import BatchTable
+
+
+class OvertakenError(Exception):
+    """The partitions whose rows are looked at are no longer ours."""
+
+
+class _Examined(Store):
+    """Rows that are looked at one by one, for as long as they are ours; counted, because it may take minutes."""
+
+    def __init__(self, rows: Store, ours: Callable[[], bool], count: Callable[[int], None]) -> None:
+        self._rows = rows
+        self._ours = ours
+        self._count = count
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._rows.get(table, key)
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._rows.get_many(table, keys)
+
+    def scan(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        if not self._ours():
+            raise OvertakenError
+        found = self._rows.scan(table, start, limit)
+        self._count(len(found))
+        return found
 
 
 class Changelogs:
@@ -27,6 +53,8 @@ class Changelogs:
         self._cut: dict[int, str] = {}
         self._intake_begins: dict[int, int] = {}
         self._intake_ends: dict[int, int] = {}
+        self.examined = 0
+        """Rows that have been looked at one by one since this worker started."""
 
     async def look(self, partitions: Iterable[int]) -> None:
         """Look at them. Local rows from beyond the end of their changelog are wiped: recovery would not start."""
@@ -44,17 +72,23 @@ class Changelogs:
                         f"the changelog of table {table.name} ends at {ends[number]}, and has been longer"
                     )
 
-    async def flaw(self, partition: int, rows: Store) -> str:
-        """Say in what way the recovered rows of a partition are not what checkpoints wrote; empty where they are."""
+    async def flaw(self, partition: int, rows: Store, ours: Callable[[], bool]) -> str:
+        """Say in what way the recovered rows of a partition are not what checkpoints wrote; empty where they are.
+
+        Raises `OvertakenError` as soon as the partition is not `ours`.
+        """
         cut = self._cut.pop(partition, "")
         whole = not all(table.data.partition(partition).is_whole() for table in self._tables)
         found = Found(self._committed.get(partition, 0), self.begins(partition), whole=whole)
-        # Up to every row is read, which takes seconds.
-        line = cut or await asyncio.to_thread(flaw, rows, found)
+        # Up to every row is read: five seconds per million.
+        line = cut or await asyncio.to_thread(flaw, _Examined(rows, ours, self._count), found)
         if not line and whole:
             for table in self._tables:
                 table.data.partition(partition).set_whole()
         return line
+
+    def _count(self, rows: int) -> None:
+        self.examined += rows
 
     def begins(self, partition: int) -> dict[str, int]:
         """Where the changelogs of a partition begin, by table."""

@@ -13,7 +13,7 @@ import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import RowError
 from cutover_app.core.verdicts import encode_verdict
 from cutover_app.kafka.cluster import patiently
-from cutover_app.runtime.changelogs import Changelogs
+from cutover_app.runtime.changelogs import Changelogs, OvertakenError
 from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.failpoints import failpoint, failpoint_waiting
@@ -174,22 +174,30 @@ class Judging:
             return {}
         return {number: seat.judge.next_offset for number, seat in seats.items()}
 
+    @property
+    def examined(self) -> int:
+        """Recovered rows that this process has looked at one by one."""
+        return self._changelogs.examined
+
     async def look(self, partitions: Iterable[int]) -> None:
         """Look at the changelogs of these partitions, for as long as it takes brokers to answer."""
         await patiently(partial(self._changelogs.look, partitions))
 
-    async def open(self, partition: int) -> int:
-        """Start the judge of a partition from its recovered rows; return the intake offset to read from."""
+    async def open(self, partition: int, ours: Callable[[], bool]) -> int:
+        """Start the judge of a partition from its recovered rows; return the intake offset to read from.
+
+        Raises `OvertakenError` as soon as the partition is not `ours`.
+        """
         rows = PartitionRows(self._tables, partition)
         begin, end = self._changelogs.intake(partition)
-        if line := await self._changelogs.flaw(partition, rows):
+        if line := await self._changelogs.flaw(partition, rows, ours):
             if begin:
                 raise FatalError(
                     f"intake partition {partition}: {line}; and its state cannot be made again, because its intake "
                     f"begins at offset {begin}; {NEW_RUN}"
                 )
             log.warning("intake partition %s: %s; it is judged again from the beginning of its intake", partition, line)
-            judge = await self._begin_again(partition, rows, end)
+            judge = await self._begin_again(partition, rows, end, ours)
         else:
             judge = Judge(self._terms, partition, rows)
         if not begin <= judge.next_offset <= end:
@@ -200,11 +208,14 @@ class Judging:
         self._seats[partition] = Seat(judge)
         return judge.next_offset
 
-    async def _begin_again(self, partition: int, rows: PartitionRows, end: int) -> Judge:
+    async def _begin_again(self, partition: int, rows: PartitionRows, end: int, ours: Callable[[], bool]) -> Judge:
         """Delete rows that are not what was written, books first, and start a judge at the beginning of intake."""
         for table in (BOOKS_TABLE, *(each.name for each in self._tables)):
             start = b""
             while found := rows.scan(table, start, DELETED_ROWS):
+                if not ours():
+                    raise OvertakenError
+                self._changelogs.examined += len(found)
                 await self._checkpointer.commit(partition, {table: [(key, None) for key, _ in found]})
                 start = found[-1][0]  # from the beginning it would pass over all that is deleted, each time
         judge = Judge(self._terms, partition, rows)
@@ -227,9 +238,27 @@ class Judging:
         if seat.quarantine:
             return
         with self._isolated(seat):
-            await _judge(seat, chunk)
-            if seat.is_due(checkpoint_age(len(self._seats))):
+            await self._judge(seat, chunk)
+            if not seat.halfway and seat.is_due(checkpoint_age(len(self._seats))):
                 seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
+
+    async def _judge(self, seat: Seat, chunk: Chunk) -> None:
+        judge = seat.judge
+        failpoint("judge.take", judge.partition)
+        before = judge.entries
+        seat.halfway = True
+        for record in chunk.records:
+            for _ in judge.applying(record.offset, record.timestamp, decode_frame(record.value)):
+                seat.take_verdicts()
+                await asyncio.sleep(0)  # other partitions' checkpoints take a dozen turns of the loop each
+                if self._app.tenure is None:
+                    return  # the partitions go, and a backlog may take longer than there is: the next owner closes it
+        judge.settle()
+        seat.halfway = False
+        seat.entries += judge.entries - before
+        seat.bytes += chunk.size
+        seat.take_verdicts()
+        failpoint("judge.taken", judge.partition)
 
     async def _checkpoint_or_die(self, seat: Seat) -> None:
         try:
@@ -278,23 +307,6 @@ class Judging:
         seat.verdicts = []
         log.critical("intake partition %s is quarantined: %s; the others go on", partition, seat.quarantine)
         self._app.chunk_consumer.set_committable(TP(self._intake, partition), seat.committed, seat.quarantine)
-
-
-async def _judge(seat: Seat, chunk: Chunk) -> None:
-    judge = seat.judge
-    failpoint("judge.take", judge.partition)
-    before = judge.entries
-    seat.halfway = True
-    for record in chunk.records:
-        for _ in judge.applying(record.offset, record.timestamp, decode_frame(record.value)):
-            seat.take_verdicts()
-            await asyncio.sleep(0)  # other partitions' checkpoints take a dozen turns of the loop each
-    judge.settle()
-    seat.halfway = False
-    seat.entries += judge.entries - before
-    seat.bytes += chunk.size
-    seat.take_verdicts()
-    failpoint("judge.taken", judge.partition)
 
 
 def _origin(error: Exception) -> str:

@@ -61,6 +61,7 @@ class LivenessWatch(Service):
             unread={} if app.doubts else unread,
             uncommitted=app.chunk_consumer.uncommitted() if state is WorkerState.WORKING else None,
             to_recover=app.recovery_remaining(),
+            examined=app.judging.examined,
         )
 
     async def _unread(self) -> dict[str, int]:

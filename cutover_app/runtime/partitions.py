@@ -32,8 +32,8 @@ class Judge(Protocol):
     async def look(self, partitions: Iterable[int]) -> None:
         """Look at what will be recovered."""
 
-    async def open(self, partition: int) -> int:
-        """Load what was recovered; return the intake position to read from."""
+    async def open(self, partition: int, ours: Callable[[], bool]) -> int:
+        """Load what was recovered, if it is still ours; return the intake position to read from."""
 
     async def close(self, partition: int) -> None:
         """Checkpoint, then drop the state in memory; a partition that never opened is fine."""
@@ -92,11 +92,13 @@ class Partitions:
         """Steps 3 and 4; `starts` are the positions of the source partitions."""
         positions = dict(starts)
         async with self._lock:
+            for number in sorted(tp.partition for tp in assigned if tp.topic == self.intake):
+                if not ours():
+                    return {}
+                self._opened.add(number)
+                positions[TP(self.intake, number)] = await self.judge.open(number, ours)
             if not ours():
                 return {}
-            for number in sorted(tp.partition for tp in assigned if tp.topic == self.intake):
-                self._opened.add(number)
-                positions[TP(self.intake, number)] = await self.judge.open(number)
             for topic, stage in self.stages.items():
                 await stage.assigned({tp: at for tp, at in starts.items() if tp.topic == topic})
         return positions

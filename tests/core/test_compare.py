@@ -4,6 +4,7 @@ import copy
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,6 +228,17 @@ def test_findings_are_limited_and_say_so() -> None:
     assert findings[-1].path == "$"
     assert findings[-1].note.startswith("7 more")
     assert len(found(dict(list(wide.items())[: limits.FINDINGS_MAX]), {})) == limits.FINDINGS_MAX
+
+
+def test_long_paths_are_cut() -> None:
+    """A message that nests deep under long names makes no verdict that is larger than itself."""
+    deep: Any = 1
+    for _ in range(100):
+        deep = {"n" * 100: deep}
+    (finding,) = found(deep, msgspec.json.decode(msgspec.json.encode(deep).replace(b"1", b"2")))
+    assert len(finding.path) == limits.PATH_CHARS_MAX + 1
+    assert finding.path.startswith("$.nnn")
+    assert finding.path.endswith("n…")
 
 
 def test_values_as_they_are_shown() -> None:

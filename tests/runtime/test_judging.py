@@ -76,7 +76,7 @@ def judging_of(commits: list[int], *judges: Backlog) -> Judging:
     async def commit(partition: int, *_rows: Any) -> None:
         commits.append(partition)
 
-    app: Any = SimpleNamespace(chunk_consumer=SimpleNamespace(set_committable=lambda *_: None))
+    app: Any = SimpleNamespace(chunk_consumer=SimpleNamespace(set_committable=lambda *_: None), tenure=1)
     judging = Judging(
         None,  # type: ignore[arg-type]
         intake="intake",
@@ -119,6 +119,22 @@ def test_a_judge_that_is_stopped_between_records_commits() -> None:
     judge = Backlog(pieces=3)
     play(judge, stopped_after=20)
     assert judge.asked == 1
+
+
+def test_a_judge_whose_partition_goes_lets_a_backlog_be() -> None:
+    """What a barrier closes may take longer than a rebalance, or a stop, waits; whoever comes next judges it again."""
+    judge = Backlog(pieces=1_000_000)
+    judging = judging_of([], judge)
+
+    async def run() -> None:
+        taking = asyncio.create_task(judging.take(chunk()))
+        await asyncio.sleep(0)
+        judging._app.tenure = None  # type: ignore[misc]
+        await asyncio.wait_for(taking, 1)
+        await judging.close(0)
+
+    asyncio.run(run())
+    assert judge.asked == 0
 
 
 def test_while_a_backlog_is_closed_no_partition_need_get_on() -> None:

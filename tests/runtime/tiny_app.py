@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -92,7 +92,7 @@ class Judge:
     async def look(self, partitions: Iterable[int]) -> None:
         """Believe them."""
 
-    async def open(self, partition: int) -> int:
+    async def open(self, partition: int, _ours: Callable[[], bool]) -> int:
         """Continue after the books row."""
         state = self.states[partition] = State(partition, books.get(partition, b"books"))
         return state.at + 1
