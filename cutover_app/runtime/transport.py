@@ -184,6 +184,7 @@ class ChunkConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._streams_open = False
         self._committable: dict[TP, tuple[int, str]] = {}
+        self._committed: dict[TP, tuple[int, str]] = {}
         self._following = Following(self.app.doubts)
         self._waiting: Counter[str] = Counter()
         self._idle: dict[str, asyncio.Event] = {}
@@ -310,9 +311,9 @@ class ChunkConsumer(driver.Consumer):
 
     def uncommitted(self) -> dict[str, int] | None:
         """Positions that are committed, by partition, where others could be; None where none could."""
-        done = {tp: self._committed_offset.get(tp, -1) or -1 for tp in self._committable}
-        if all(done[tp] >= offset for tp, (offset, _note) in self._committable.items()):
+        if not any(self._should_commit(tp, offset) for tp, (offset, _note) in self._committable.items()):
             return None
+        done = {tp: self._committed.get(tp, (-1, ""))[0] for tp in self._committable}
         return {f"{tp.topic}/{tp.partition}": offset for tp, offset in done.items()}
 
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
@@ -330,6 +331,10 @@ class ChunkConsumer(driver.Consumer):
         committable = self._committable.get(tp)
         return committable[0] if committable else None
 
+    def _should_commit(self, tp: TP, offset: int) -> bool:  # noqa: ARG002 - Faust's signature
+        """A position with another note is another one: Faust sees offsets only, and would never commit that note."""
+        return self._committed.get(tp) != self._committable[tp]
+
     async def _commit_offsets(
         self,
         offsets: Mapping[TP, int],
@@ -341,6 +346,7 @@ class ChunkConsumer(driver.Consumer):
         mine = {tp: self._committable[tp] for tp in offsets if tp in assignment and tp in self._committable}
         if not mine or not await self._thread.commit_with_notes(mine):
             return False
+        self._committed |= mine
         done = {tp: offset for tp, (offset, _note) in mine.items()}
         self._committed_offset.update(done)
         self.app.monitor.on_tp_commit(done)
@@ -372,6 +378,7 @@ class ChunkConsumer(driver.Consumer):
     def forget(self) -> None:
         """Drop everything that belonged to the last assignment."""
         self._committable.clear()
+        self._committed.clear()
         self._following.clear()
         self._waiting.clear()
         self._held.clear()
