@@ -16,7 +16,7 @@ from cutover_app.core.frames import REBUILT
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
 from cutover_app.core.verdicts import decode_verdict
-from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster, Topic
+from cutover_app.kafka.cluster import EARLIEST, LATEST, YOUNGEST, Cluster, Topic
 from cutover_app.kafka.clusters import ASK_SECONDS, work_broker
 from cutover_app.kafka.reading import TopicReader, topic_reader
 from cutover_app.kafka.settings import Broker
@@ -139,6 +139,7 @@ class Observer:
         legacy, rebuilt = [await self._behind(home, topic) for home, topic in zip(self._homes, sources, strict=True)]
         self.behind = legacy, rebuilt
         self.unjudged = await self._unjudged(topics.get(intake))
+        commits = await cluster.commits(app_id_of(contract), intake)
         return Evidence(
             contract=contract.contract,
             run=contract.run,
@@ -148,6 +149,8 @@ class Observer:
             verdicts=reader.verdicts,
             unread=(legacy.total if legacy else None, rebuilt.total if rebuilt else None),
             unjudged=sum(self.unjudged.values()),
+            intake=await cluster.points(topics[intake], YOUNGEST) if intake in topics else {},
+            quarantined={number: note for number, (_position, note) in commits.items() if note},
             doubts=_doubts(
                 contract,
                 self._rules,

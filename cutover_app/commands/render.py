@@ -70,10 +70,11 @@ def report_table(report: Report) -> RenderableType:
 
 def _title(report: Report) -> Text:
     outcomes = ", ".join(f"{count:,} {name}" for name, count in report.outcomes.items()) or "none"
+    judged = "" if report.judged_ms is None else f", judged up to {show_time(report.judged_ms)}"
     explained = f" ({report.explained:,} of them near an unreadable record)" if report.explained else ""
     explained += f" ({report.past:,} of them of before a fix)" if report.past else ""
     return Text(
-        f"contract {plain(report.contract)}, run {plain(report.run)}: {report.pairs:,} pairs; "
+        f"contract {plain(report.contract)}, run {plain(report.run)}{judged}: {report.pairs:,} pairs; "
         f"verdicts: {outcomes}{explained}"
     )
 

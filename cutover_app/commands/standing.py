@@ -8,7 +8,7 @@ are differences of it. The age of a checkpoint is a difference of the clocks of 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from cutover_app.commands.summary import CONCLUSION_CANNOT_TELL, CONCLUSION_FINE, Evidence, Report, Side, summarise
@@ -53,8 +53,6 @@ class Facts:
     checkpoints: Mapping[int, int]
     """When each intake partition was committed last."""
     unjudged: Mapping[int, int]
-    quarantined: Mapping[int, str] = field(default_factory=dict)
-    """Why an intake partition is judged no more, by what its owner has committed beside its position."""
     sides: tuple[SideFacts | None, SideFacts | None]
     """None where a topic does not exist."""
     interval_ms: int
@@ -174,7 +172,7 @@ def _look(evidence: Evidence, facts: Facts, report: Report, books: list[Books]) 
     return Look(
         members=len(facts.workers),
         group_state=facts.group_state,
-        quarantined=facts.quarantined,
+        quarantined=evidence.quarantined,
         unsaved=old,
         saved_ms=max(known) if len(known) == len(old) and known else None,
         sides=[seen for side in (LEGACY, REBUILT) if (seen := _side_look(side, report.sides[side], facts, books))],

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -82,15 +81,11 @@ class status(CutoverCommand):  # noqa: N801 - the name of the command
 async def _look(contract: Contract, looking: Observer, cluster: Cluster) -> Status:
     evidence = await looking.look()
     group = await describe_group(cluster, app_id_of(contract))
-    commits = await cluster.commits(app_id_of(contract), intake_of(contract))
-    facts = facts_of(contract, looking, group, commits, now_ms=int(time.time() * 1000))
-    return status_of(evidence, facts)
+    return status_of(evidence, facts_of(contract, looking, group, now_ms=int(time.time() * 1000)))
 
 
-def facts_of(
-    contract: Contract, looking: Observer, group: ConsumerGroup, commits: Mapping[int, tuple[int, str]], *, now_ms: int
-) -> Facts:
-    """Return the facts of a look; `commits` are positions in intake, with what is written beside them."""
+def facts_of(contract: Contract, looking: Observer, group: ConsumerGroup, *, now_ms: int) -> Facts:
+    """Return the facts of a look."""
     legacy, rebuilt = contract.legacy.topic, contract.rebuilt.topic
     # What is read from the legacy cluster itself is not shared out by the workers' group.
     grouped = (contract.legacy.broker is None, True)
@@ -100,7 +95,6 @@ def facts_of(
         workers=[_worker(contract, member) for member in group.members],
         checkpoints=dict(looking.checkpoints),
         unjudged=dict(looking.unjudged),
-        quarantined={number: note for number, (_position, note) in commits.items() if note},
         sides=(
             _side(legacy, looking.behind[0], group, grouped=grouped[0]),
             _side(rebuilt, looking.behind[1], group, grouped=grouped[1]),

@@ -11,11 +11,16 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
     C3  no state of this run, or of some of its intake partitions                     cannot tell
     C4  books that do not balance; what such a partition says counts for nothing      cannot tell
     C5  a side without a frontier: nothing of the other side could have been closed   cannot tell
+    C10 an intake partition that is quarantined, or judged far behind its end         cannot tell
     C6  records that are indeterminate                                                cannot tell
     C7  families with open findings, but no verdict that says so                      cannot tell
     C8  input that is not what it claims to be                                        cannot tell
     C9  problems of before a fix, and nothing published since the fix was read        cannot tell
     else                                                                              fine
+
+Of what a judge has not taken in its books show nothing: they balance, and their clock and frontiers stand where it
+stands. So C10 asks intake itself. Where all workers have been stopped intake stands still, too: then what had come
+into it is judged, nobody knows of what came later, and the report says up to when it speaks.
 
 A problem whose families are all marked as fixed, and whose records are older than the marks, is not open (`fixes.py`).
 
@@ -37,6 +42,7 @@ from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
 from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, Finding, Position, Verdict, family_of
+from cutover_app.core.waiting import CHECKPOINT_MS, seconds
 
 CONCLUSION_FINE: Final = "fine"
 CONCLUSION_PROBLEMS: Final = "problems"
@@ -67,6 +73,10 @@ class Evidence:
     """Source records per side that are not in intake yet; None where that is not known."""
     unjudged: int = 0
     """Intake records that no judge has taken in yet."""
+    intake: Mapping[int, tuple[int, int]] | None = None
+    """Offset and append time of the newest record of each intake partition that has one; None without an intake."""
+    quarantined: Mapping[int, str] = field(default_factory=dict)
+    """Why an intake partition is judged no more, by what its owner has committed beside its position."""
     doubts: Sequence[str] = ()
     """Why the input is not what it claims to be."""
     marks: Mapping[FamilyName, Mark] = field(default_factory=dict)
@@ -158,6 +168,8 @@ class Report:
     contract: str
     run: str
     rules: str
+    judged_ms: int | None
+    """Append time up to which all of intake is judged: of what came into it later nothing is known. None offline."""
     conclusion: str
     reasons: list[str]
     notes: list[str]
@@ -191,6 +203,7 @@ def summarise(evidence: Evidence) -> Report:
         contract=evidence.contract,
         run=evidence.run,
         rules=books[0].rules if books else "",
+        judged_ms=_judged_ms(evidence),
         conclusion=conclusion,
         reasons=reasons,
         notes=_notes(evidence, sides, books),
@@ -216,7 +229,12 @@ def summarise(evidence: Evidence) -> Report:
 
 def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
     problems = _problems(evidence)
-    doubts = [*_doubts_about_books(evidence, sides), *_doubts_about_verdicts(evidence), *evidence.doubts]
+    doubts = [
+        *_doubts_about_books(evidence, sides),
+        *_doubts_about_judges(evidence),
+        *_doubts_about_verdicts(evidence),
+        *evidence.doubts,
+    ]
     past = evidence.verdicts.past(evidence.marks)
     if past and not evidence.read_since:
         newest = show_time(max(mark.from_ms for mark in evidence.marks.values()))
@@ -225,10 +243,12 @@ def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
         return CONCLUSION_PROBLEMS, problems + doubts
     if doubts:
         return CONCLUSION_CANNOT_TELL, doubts + problems
+    found = f"{sides[LEGACY].paired:,} pairs agree, nothing else was found"
     if past:
-        agree = f"nothing is open, {past:,} problems are older than the fixes of their families, and the books balance"
-        return CONCLUSION_FINE, [agree]
-    return CONCLUSION_FINE, [f"{sides[LEGACY].paired:,} pairs agree, nothing else was found, and the books balance"]
+        found = f"nothing is open, {past:,} problems are older than the fixes of their families"
+    judged_ms = _judged_ms(evidence)
+    up_to = "" if judged_ms is None else f"; judged is what was in intake by {show_time(judged_ms)}"
+    return CONCLUSION_FINE, [f"{found}, and the books balance{up_to}"]
 
 
 def _problems(evidence: Evidence) -> list[str]:
@@ -267,6 +287,29 @@ def _doubts_about_books(evidence: Evidence, sides: list[Side]) -> list[str]:
             held = f"{side.vouched} of {side.partitions or 'an unknown number of'} partitions are vouched for"
             doubts.append(f"no frontier of {side.side} yet ({held}): nothing of the other side can be closed")
     return doubts
+
+
+def _doubts_about_judges(evidence: Evidence) -> list[str]:
+    doubts = []
+    if evidence.quarantined:
+        numbers = sorted(evidence.quarantined)
+        why = evidence.quarantined[numbers[0]]
+        doubts.append(f"intake partitions {_listed(numbers)} are quarantined, nothing more of them is judged: {why}")
+    newest = evidence.intake or {}
+    behind = [
+        number
+        for number, each in sorted(evidence.books.items())
+        if number in newest and number not in evidence.quarantined and _is_behind(each, *newest[number])
+    ]
+    if behind:
+        lag = f"more than {seconds(CHECKPOINT_MS)} behind their ends"
+        doubts.append(f"intake partitions {_listed(behind)} are judged {lag}: nobody knows what has come since")
+    return doubts
+
+
+def _is_behind(books: Books, offset: int, append_ms: int) -> bool:
+    """Tell whether a judge is behind the newest record of its intake partition by more than a judge at work is."""
+    return offset > books.at and append_ms - books.clock.last > CHECKPOINT_MS
 
 
 def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[str]:
@@ -405,6 +448,12 @@ def _place(position: Any) -> str:
     assert isinstance(position, Position)
     index = f".{position.index}" if position.index else ""
     return f"{position.topic}/{position.partition}@{position.offset}{index}"
+
+
+def _judged_ms(evidence: Evidence) -> int | None:
+    if evidence.intake is None or not evidence.books:
+        return None
+    return _time(min(each.clock.last for each in evidence.books.values()))
 
 
 def _time(at_ms: int) -> int | None:

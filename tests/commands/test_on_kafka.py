@@ -306,6 +306,32 @@ def test_report_doubts_a_topic_with_foreign_records(planned: Run) -> None:
     assert "1 records of" in report["reasons"][0]
 
 
+def test_report_doubts_a_judge_that_stands_still(planned: Run) -> None:
+    """What has come into intake and is not judged is seen, and so is why; the books, which balance, show neither."""
+    group, intake = app_id_of(planned.contract), intake_of(planned.contract)
+
+    async def quarantine(why: str) -> None:
+        async with Connection(Broker.parse(planned.bootstrap)) as connection:
+            assert await connection.commit(group, intake, {0: (1, why)})
+
+    async def go_on() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=planned.bootstrap) as producer:
+            for _ in range(20):
+                await producer.send_and_wait(intake, b"a barrier", partition=0)
+
+    asyncio.run(planned.checkpoint([legacy(1)], [rebuilt(1)]))
+    asyncio.run(quarantine("KeyError at pairing.py:60"))
+    report = planned.report()
+    assert (report["exit"], report["balanced"]) == (3, True)
+    assert "quarantined, nothing more of them is judged: KeyError at pairing.py:60" in report["reasons"][0]
+    asyncio.run(quarantine(""))
+    assert planned.report()["exit"] == 0
+    asyncio.run(go_on())
+    report = planned.report()
+    assert report["exit"] == 3
+    assert "judged more than 30 s behind their ends" in report["reasons"][0]
+
+
 # -- reset -----------------------------------------------------------------------------------------------------------
 
 

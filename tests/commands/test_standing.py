@@ -91,6 +91,13 @@ def test_a_stale_vouch_is_told() -> None:
     assert waiting(facts(), evidence(row)) == ("not_vouched", [])
 
 
+def test_a_quarantined_partition_is_told() -> None:
+    """It stands still while all else is at work, and its books balance: nobody can tell, exit 3."""
+    made = status_of(evidence(books(), quarantined={0: "KeyError at pairing.py:60"}), facts())
+
+    assert (made.waiting.name, status_json(made)["exit"]) == ("quarantined", 3)
+
+
 def test_an_unproven_mirror_is_told() -> None:
     """Where the books say that the mirror is not proven, that is the reason."""
     row = books()

@@ -13,6 +13,8 @@ from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, FamilyRow
 from cutover_app.core.verdicts import Finding, Position, Verdict
 
+NOW = 1_760_000_000_000
+
 
 def verdict(number: int, outcome: str = "mismatch", *, at: tuple[int, int] = (0, 1), **more: Any) -> Verdict:
     findings = {"match": (), "resolved": ()}.get(outcome, (Finding("wrong_value", "$.total", 1, 2),))
@@ -47,6 +49,13 @@ def books(partition: int = 0, *, pairs: int = 5, frontiers: bool = True) -> Book
             row.frontiers[side].count("t", "", 1)
             row.frontiers[side].vouch(0, 8_000)
             row.frontiers[side].advance()
+    return row
+
+
+def judged(partition: int = 0, *, at: int = 9, ms: int = NOW) -> Books:
+    """Return books that have come up to an intake record and its append time."""
+    row = books(partition)
+    row.at, row.clock.last = at, ms
     return row
 
 
@@ -92,6 +101,26 @@ TRUTH: list[tuple[str, Evidence, str, str]] = [
     ),
     ("C5 no frontier", evidence(books(frontiers=False)), "cannot tell", "no frontier of legacy"),
     ("C5 in one partition", evidence(books(0), books(1, frontiers=False)), "cannot tell", "no frontier of legacy"),
+    (
+        "C10 quarantined",
+        evidence(books(0), books(1), quarantined={1: "KeyError"}),
+        "cannot tell",
+        "partitions 1 are quar",
+    ),
+    (
+        "C10 a judge stands still",
+        evidence(judged(0), judged(1), intake={0: (10, NOW + 30_000), 1: (40, NOW + 30_001)}),
+        "cannot tell",
+        "intake partitions 1 are judged more than 30 s behind their ends",
+    ),
+    ("C10 behind as a checkpoint is", evidence(judged(), intake={0: (40, NOW + 30_000)}), "fine", "5 pairs"),
+    ("C10 a clock that was ahead", evidence(judged(at=40), intake={0: (40, NOW + 3_600_000)}), "fine", "5 pairs"),
+    (
+        "C10 and a problem",
+        evidence(books(), said=fold(verdict(1)), quarantined={0: "KeyError"}),
+        "problems",
+        "1 mismatch",
+    ),
     ("C6 indeterminate", evidence(books(), said=fold(verdict(1, "indeterminate"))), "cannot tell", "1 records are"),
     ("C7 verdicts are gone", evidence(books(), families=[OPEN_FAMILY]), "cannot tell", "no verdict says so"),
     ("C7 a closed family", evidence(books(), families=[CLOSED_FAMILY]), "fine", "5 pairs"),
@@ -117,6 +146,14 @@ def test_pending_and_unread_are_said_and_do_not_stand_in_the_way() -> None:
     assert "37 legacy messages are still pending: ask again after their grace" in report.notes
     assert "1,204 rebuilt source records have not been read yet" in report.notes
     assert report.sides[LEGACY].pending == 37
+
+
+def test_a_report_says_up_to_when_it_speaks() -> None:
+    """Workers that were stopped vouch for nothing that came later: fine is what was judged, in all partitions."""
+    report = summarise(evidence(judged(0), judged(1, ms=NOW - 7_000), intake={0: (9, NOW)}))
+    assert (report.conclusion, report.judged_ms) == ("fine", NOW - 7_000)
+    (reason,) = report.reasons
+    assert reason.endswith("the books balance; judged is what was in intake by 2025-10-09 08:53:13Z")
 
 
 def test_books_are_summed_and_lag_is_that_of_the_slowest() -> None:

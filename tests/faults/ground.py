@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
-from cutover_app.lab.fleet import Fleet, Worker
+from cutover_app.lab.fleet import Fleet, Worker, run_command
 from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.run import JUDGED, RunPlan, Stage, Step, run
 from cutover_app.lab.scenario import Scenario
@@ -111,6 +111,13 @@ async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:
     code = await asyncio.to_thread(fleet.wait, worker, timeout=ENDS_SECONDS)
     line = last_words(worker)
     seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
+
+
+async def asked(stage: Stage, command: str) -> tuple[int, str]:
+    """Run one of our commands; return its exit code and what it printed."""
+    contract = stage.folder / "cutover.yaml"
+    done = await asyncio.to_thread(run_command, [command], contract, stage.cluster.bootstrap)
+    return done.returncode, done.stdout + done.stderr
 
 
 class Successors:
