@@ -102,6 +102,10 @@ class VerdictFold:
             if (partitions is None or said.partition in partitions) and not (marks and said.is_past(marks))
         )
 
+    def findings(self) -> Counter[FamilyName]:
+        """Count, by family, the ids that have such a finding now."""
+        return Counter(family for said in self._said.values() if said.outcome not in FINE for family in said.families)
+
     def past(self, marks: Mapping[FamilyName, Mark]) -> int:
         """Count the problems that are older than the fixes of all of their families."""
         return sum(said.is_past(marks) for said in self._said.values()) if marks else 0

@@ -13,7 +13,7 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
     C5  a side without a frontier: nothing of the other side could have been closed   cannot tell
     C10 an intake partition that is quarantined, or judged far behind its end         cannot tell
     C6  records that are indeterminate                                                cannot tell
-    C7  families with open findings, but no verdict that says so                      cannot tell
+    C7  families with more open findings than there are verdicts that say so          cannot tell
     C8  input that is not what it claims to be                                        cannot tell
     C9  problems of before a fix, and nothing published since the fix was read        cannot tell
     else                                                                              fine
@@ -27,13 +27,14 @@ A problem whose families are all marked as fixed, and whose records are older th
 Pending records do not stand in the way: on live traffic some always wait. How many do is said.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import UNSET
 
-from cutover_app.commands.fixes import FamilyName, Mark, show_time
+from cutover_app.commands.fixes import FamilyName, Mark, show_time, shown_family
 from cutover_app.commands.fold import Ages, VerdictFold
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
@@ -258,13 +259,25 @@ def _problems(evidence: Evidence) -> list[str]:
     return [f"{sum(open_ones.values()):,} open problems: {_counted(open_ones)}"] if open_ones else []
 
 
+def _open_findings(evidence: Evidence) -> Counter[FamilyName]:
+    """Count the verdicts that the judges know to have a finding now, by family, over all intake partitions."""
+    counts: Counter[FamilyName] = Counter()
+    for row in evidence.families:
+        counts[row.kind, row.path] += row.open
+    return counts
+
+
 def _doubts_about_verdicts(evidence: Evidence) -> list[str]:
     outcomes = evidence.verdicts.outcomes()
     doubts = []
     if outcomes[INDETERMINATE]:
         doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate: near a range that nobody can read")
-    if any(row.open for row in evidence.families) and not outcomes.keys() - FINE:
-        doubts.append("families have open findings, but no verdict says so: ask again; was the topic emptied?")
+    unsaid = _open_findings(evidence) - evidence.verdicts.findings()
+    if unsaid:
+        family, count = unsaid.most_common(1)[0]
+        more = f", and some of {len(unsaid) - 1:,} other families," if len(unsaid) > 1 else ""
+        found = f"{count:,} open findings {shown_family(family)}{more}"
+        doubts.append(f"{found} are in no verdict: ask again; was the topic emptied?")
     return doubts
 
 

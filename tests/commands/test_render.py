@@ -15,7 +15,7 @@ from cutover_app.core.state import FamilyRow
 from cutover_app.core.verdicts import Finding
 from tests.commands.test_summary import books, evidence, fold, verdict
 
-FAMILY = FamilyRow("wrong_value", "$.total", 7, 2, 1_760_000_000_000, 1_760_000_060_000, [])
+FAMILY = FamilyRow("wrong_value", "$.total", 7, 1, 1_760_000_000_000, 1_760_000_060_000, [])
 
 
 def report(**finding: Any) -> Report:
@@ -34,7 +34,7 @@ def test_a_report_as_tables() -> None:
     lines = text(report()).splitlines()
     assert lines[0] == "contract orders, run r1: 5 pairs; verdicts: 1 mismatch"
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
-    assert ["2", "7", "wrong_value", "$.total", "2025-10-09 08:53:20Z", "2025-10-09 08:54:20Z"] in cells
+    assert ["1", "7", "wrong_value", "$.total", "2025-10-09 08:53:20Z", "2025-10-09 08:54:20Z"] in cells
     assert ["wrong_value", "$.total", "[1]", '"12.5"', "12", "shop.orders/0@1", ""] in cells
     assert ["= paired", "5", "5"] in cells
     assert ["frontier behind by", "2.0 s", "2.0 s"] in cells

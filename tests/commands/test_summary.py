@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cutover_app.commands.fixes import Mark
 from cutover_app.commands.fold import KEPT_MAX, VerdictFold
 from cutover_app.commands.summary import RANGES_SHOWN, Evidence, LostRange, summarise
 from cutover_app.core.books import Books
@@ -78,6 +79,8 @@ def evidence(*rows: Books, said: VerdictFold | None = None, **more: Any) -> Evid
 
 
 OPEN_FAMILY = FamilyRow("wrong_value", "$.total", 1, 1, 5, 5, [])
+MANY = FamilyRow("missing", "", 400, 400, 5, 5, [])
+FIXED = {("wrong_value", "$.total"): Mark(from_ms=1_000, at=1_000)}
 CLOSED_FAMILY = FamilyRow("wrong_value", "$.total", 1, 0, 5, 5, [])
 
 TRUTH: list[tuple[str, Evidence, str, str]] = [
@@ -122,7 +125,31 @@ TRUTH: list[tuple[str, Evidence, str, str]] = [
         "1 mismatch",
     ),
     ("C6 indeterminate", evidence(books(), said=fold(verdict(1, "indeterminate"))), "cannot tell", "1 records are"),
-    ("C7 verdicts are gone", evidence(books(), families=[OPEN_FAMILY]), "cannot tell", "no verdict says so"),
+    ("C7 verdicts are gone", evidence(books(), families=[OPEN_FAMILY]), "cannot tell", "are in no verdict"),
+    (
+        "C7 and others came since",
+        evidence(books(), families=[MANY, OPEN_FAMILY], said=fold(verdict(1)), marks=FIXED, read_since=1),
+        "cannot tell",
+        "400 open findings missing are in no verdict",
+    ),
+    (
+        "C7 none is gone",
+        evidence(books(), families=[OPEN_FAMILY] * 2, said=fold(verdict(1), verdict(2)), marks=FIXED, read_since=1),
+        "fine",
+        "nothing is open",
+    ),
+    (
+        "C7 all but one of two",
+        evidence(
+            books(),
+            families=[OPEN_FAMILY] * 2,
+            said=fold(verdict(1), verdict(2, "resolved", findings=verdict(1).findings)),
+            marks=FIXED,
+            read_since=1,
+        ),
+        "cannot tell",
+        "1 open findings wrong_value $.total are in no verdict",
+    ),
     ("C7 a closed family", evidence(books(), families=[CLOSED_FAMILY]), "fine", "5 pairs"),
     ("C8 bad input", evidence(books(), doubts=["the dump goes back"]), "cannot tell", "the dump goes back"),
 ]
