@@ -5,9 +5,9 @@ import os
 import signal
 import time
 
-from cutover_app.commands.output import CANNOT_TELL
+from cutover_app.commands.output import CANNOT_TELL, FINE
 from cutover_app.lab.fleet import Worker
-from cutover_app.lab.run import Stage, Step
+from cutover_app.lab.run import JUDGED, Stage, Step
 from cutover_app.runtime.failpoints import ENVIRONMENT, PLACES
 from cutover_app.runtime.fatal import EXIT_FATAL
 from tests.faults.ground import FENCED, Ground, asked, ended, fails, gone, last_words, logged
@@ -156,6 +156,11 @@ async def poisoned(ground: Ground, seen: Seen) -> None:
         await stage.watch.look()
         return {partition: books.at for partition, books in stage.watch.books.items()}
 
+    async def say(stage: Stage, expected: int, words: str) -> None:
+        for command in ("status", "report"):
+            code, text = await asked(stage, command)
+            seen.expect(code == expected and words in text, f"{command}: exit {code}, {words}")
+
     async def replace(stage: Stage) -> None:
         (poisoned,) = stage.fleet.running
         stuck: list[int] = []
@@ -167,15 +172,15 @@ async def poisoned(ground: Ground, seen: Seen) -> None:
             if stuck == [number]:
                 break
         seen.expect(stuck == [number], f"partition {stuck} stands still, the others go on")
-        for command in ("status", "report"):
-            code, text = await asked(stage, command)
-            said = f"partitions {number} are quarantined" in text
-            seen.expect(said and code == CANNOT_TELL, f"{command} cannot tell: exit {code}")
+        await say(stage, CANNOT_TELL, f"intake partitions {number} are quarantined")
         poisoned.may_end = True
         poisoned.process.terminate()
         await fails(stage.fleet, seen, poisoned, f"partition {number} is quarantined")
         stage.fleet.start()
 
+    async def right_again(stage: Stage) -> None:
+        await say(stage, FINE, "the books balance")
+
     trap = {ENVIRONMENT: f"judge.taken[{number}]=raise@30 judge.take[{number}]=raise@31"}
     # Nothing is wrong with the messages: a problem would outrank the doubt, and exit codes would show it alone.
-    await ground.play(seen, ground.plan(30, rates={}, workers=1, env=trap), (0.4, replace))
+    await ground.play(seen, ground.plan(30, rates={}, workers=1, env=trap), (0.4, replace), (JUDGED, right_again))
