@@ -29,6 +29,8 @@ FETCH_WAIT_MS = 100
 POLL_SECONDS = 0.1
 #: A commit that takes longer is given up; the next one says the same.
 COMMIT_SECONDS_MAX = 10.0
+#: How often a group is helped on, see `go_on`.
+GO_ON_SECONDS = 1.0
 #: How often it is looked whether positions have moved without a record.
 MOVED_SECONDS = 1.0
 
@@ -142,11 +144,17 @@ def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:
 
 
 def go_on(consumer: Any) -> None:
-    """Have a group try again that has failed to hand out its partitions.
+    """Stay in the group whether there is anything to fetch or not, and have it try again if it failed to hand out.
 
-    aiokafka keeps the error for whoever asks next, and does nothing before somebody has; neither Faust nor
-    `fetch_chunks` does. Raises what another try will not mend.
+    Who has fetched nothing for five minutes is taken out of the group by aiokafka, and joins again after a fetch only:
+    with no partition, or with all of them held, never. An empty fetch will do. Whoever calls this stands for it that
+    the process is not stuck; that partitions are read on is seen elsewhere (`core/liveness.py`).
+
+    aiokafka keeps the error of a group that failed for whoever asks next, and does nothing before somebody has; neither
+    Faust nor `fetch_chunks` does. Raises what another try will not mend.
     """
+    with consumer._subscription.fetch_context():
+        pass
     coordinator = consumer._coordinator
     try:
         coordinator.check_errors()

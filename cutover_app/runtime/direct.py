@@ -26,6 +26,7 @@ from cutover_app.runtime.consuming import (
     FETCH_BYTES_MAX,
     FETCH_PARTITION_BYTES,
     FETCH_WAIT_MS,
+    GO_ON_SECONDS,
     MOVED_SECONDS,
     POLL_SECONDS,
     commit,
@@ -138,13 +139,20 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
                 die(error)
 
     @Service.task
+    async def _go_on_forever(self) -> None:
+        async for _late in self.itertimer(GO_ON_SECONDS, name="legacy-group"):
+            try:
+                go_on(self._consumer)
+            except KafkaError as error:
+                die(error)
+
+    @Service.task
     async def _commit_forever(self) -> None:
         async for _late in self.itertimer(COMMIT_SECONDS, name="legacy-commit"):
             await self._commit()
 
     async def _read(self) -> None:
         """Fetch once and forward what came."""
-        go_on(self._consumer)
         wanted = self._open - self._held
         if not wanted:
             await asyncio.sleep(POLL_SECONDS / 5)

@@ -31,6 +31,7 @@ from cutover_app.runtime.consuming import (
     CHUNK_RECORDS_MAX,
     FETCH_BYTES_MAX,
     FETCH_WAIT_MS,
+    GO_ON_SECONDS,
     MOVED_SECONDS,
     POLL_SECONDS,
     commit,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 
 #: Bytes of one topic that wait for its agent; beyond it the topic is not fetched.
 TOPIC_BYTES_MAX = 4 * 1024 * 1024
-#: How often it is asked whether the group has failed to hand out its partitions.
-ASK_SECONDS = 1.0
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
@@ -108,7 +107,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return partition_counts(self._ensure_consumer(), topics)
 
     async def go_on(self) -> None:
-        """Have the group try again if it has failed to hand out its partitions."""
+        """Stay in the group, see `consuming.go_on`."""
         if self._consumer is not None:
             await self.call_thread(self._go_on)
 
@@ -356,7 +355,7 @@ class ChunkConsumer(driver.Consumer):
 
     @Service.task
     async def _go_on_forever(self) -> None:
-        async for _late in self.itertimer(ASK_SECONDS, name="group"):
+        async for _late in self.itertimer(GO_ON_SECONDS, name="group"):
             try:
                 await self._thread.go_on()
             except KafkaError as error:

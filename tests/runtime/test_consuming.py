@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,8 +78,9 @@ def test_what_another_try_will_not_mend_is_raised(error: KafkaError, ended: bool
         raise error
 
     coordinator = SimpleNamespace(check_errors=check_errors, _coordination_task=SimpleNamespace(done=lambda: ended))
+    subscription = SimpleNamespace(fetch_context=nullcontext)
     with pytest.raises(type(error)):
-        go_on(SimpleNamespace(_coordinator=coordinator))
+        go_on(SimpleNamespace(_coordinator=coordinator, _subscription=subscription))
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,22 @@
-"""The reader of a legacy cluster: what a rebalance does to a fetch that is under way."""
+"""The reader of a legacy cluster: what a rebalance does to a fetch that is under way, and who stays in the group."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
 from cutover_app.kafka.settings import Broker
+from cutover_app.lab.cluster import Cluster
 from cutover_app.runtime import direct
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.direct import DirectReader
 
 PLACE = TP("legacy", 0)
+PATIENCE_SECONDS = 20.0
 
 
 class Forwarding:
@@ -47,7 +50,6 @@ class Consuming:
 
     def __init__(self) -> None:
         self.position = -1
-        self._coordinator = SimpleNamespace(check_errors=lambda: None)
 
     def seek(self, _place: object, offset: int) -> None:
         """Go there."""
@@ -128,3 +130,36 @@ def test_what_a_fetch_takes_between_two_assignments_is_read_again(
 
     asyncio.run(read())
     assert reader.forwarder.taken == [(549, 549, 570)]  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_has_nothing_to_fetch_stays_in_its_group(
+    kafka: Cluster, topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a partition, or with its only one held: twice as long as aiokafka waits for a fetch, nobody leaves."""
+    name, idle_ms = topic("direct"), 1_500
+    monkeypatch.setattr(direct, "AIOKafkaConsumer", partial(AIOKafkaConsumer, max_poll_interval_ms=idle_ms))
+
+    def reader() -> DirectReader:
+        made = DirectReader(Broker.parse(kafka.bootstrap), topic=name, group=f"group-of-{name}")
+        made.forwarder = Forwarding(0)  # type: ignore[assignment]
+        return made
+
+    async def play() -> tuple[list[int | None], list[int | None]]:
+        readers = [reader(), reader()]
+        try:
+            for each in readers:
+                await each.start()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while {len(each._open) if each._holds else None for each in readers} != {0, 1}:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            for each in readers:
+                each.hold(name, [TP(name, 0)])
+            before = [each.tenure for each in readers]
+            await asyncio.sleep(2 * idle_ms / 1000)
+            return before, [each.tenure for each in readers]
+        finally:
+            for each in readers:
+                await each.stop()
+
+    before, after = asyncio.run(play())
+    assert after == before

@@ -1,0 +1,49 @@
+"""Faust's consumer as we have it, without a cluster: what it asks of its thread, and what it says of commits."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cutover_app.kafka.settings import Broker
+from cutover_app.runtime import transport
+from cutover_app.runtime.app import CutoverApp, settings
+from cutover_app.runtime.transport import ChunkConsumer
+
+
+@pytest.fixture
+def consuming(tmp_path: Path) -> Callable[..., ChunkConsumer]:
+    """Return what makes a consumer with a thread that does what it is given; within an event loop."""
+
+    def made(**thread: Any) -> ChunkConsumer:
+        app = CutoverApp("consuming", **settings(Broker.parse("kafka://127.0.0.1:1"), datadir=tmp_path))
+        consumer = app.chunk_consumer
+        consumer._thread = SimpleNamespace(**thread)  # type: ignore[assignment]
+        return consumer
+
+    return made
+
+
+def test_a_worker_without_partitions_stays_in_its_group(
+    consuming: Callable[..., ChunkConsumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust does not even ask for records then: its group is helped on by the clock, and not by what is fetched."""
+    monkeypatch.setattr(transport, "GO_ON_SECONDS", 0.01)
+
+    async def play() -> None:
+        helped = asyncio.Semaphore(0)
+
+        async def go_on() -> None:
+            helped.release()
+
+        consumer = consuming(go_on=go_on)
+        helping = asyncio.create_task(ChunkConsumer._go_on_forever(consumer))
+        async with asyncio.timeout(5.0):
+            for _ in range(3):
+                await helped.acquire()
+        helping.cancel()
+
+    asyncio.run(play())
