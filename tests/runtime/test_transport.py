@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.types import TP
 
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime import transport
@@ -47,3 +48,23 @@ def test_a_worker_without_partitions_stays_in_its_group(
         helping.cancel()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("committed", "said"),
+    [({}, {"t/0": -1, "t/1": -1}), ({0: None, 1: 0}, {"t/0": -1, "t/1": 0}), ({0: 0, 1: 7}, None)],
+    ids=["nothing", "one of two", "all"],
+)
+def test_what_was_committed_is_committed_at_offset_0_too(
+    consuming: Callable[..., ChunkConsumer], committed: dict[int, int | None], said: dict[str, int] | None
+) -> None:
+    """A partition that never had a record stands at 0: a worker that has committed this has nothing left to commit."""
+
+    async def play() -> dict[str, int] | None:
+        consumer = consuming()
+        consumer._committed_offset.update({TP("t", number): offset for number, offset in committed.items()})
+        consumer.set_committable(TP("t", 0), 0)
+        consumer.set_committable(TP("t", 1), 7)
+        return consumer.uncommitted()
+
+    assert asyncio.run(play()) == said
