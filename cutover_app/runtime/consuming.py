@@ -36,6 +36,9 @@ MOVED_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
+_At = tuple[int, str]
+"""A position, and the text that is committed beside it."""
+
 
 async def fetch_chunks(
     consumer: Any,
@@ -171,15 +174,17 @@ async def rejoin(consumer: Any) -> None:
     consumer._coordinator.request_rejoin()
 
 
-async def commit(consumer: Any, commits: Mapping[TP, tuple[int, str]]) -> None:
-    """Commit positions, each with its text; raises what the consumer raises, or `TimeoutError`."""
+async def commit(consumer: Any, commits: Mapping[TP, _At]) -> dict[TP, _At]:
+    """Commit positions, each with its text; return those of partitions that are still there.
+
+    Raises what the consumer raises, or `TimeoutError`.
+    """
     cluster = consumer._client.cluster
     # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
-    offsets = {
-        TopicPartition(*tp): OffsetAndMetadata(*at)
-        for tp, at in commits.items()
-        if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())
-    }
+    there = {tp: at for tp, at in commits.items() if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())}
+    if not there:
+        return {}
+    offsets = {TopicPartition(*tp): OffsetAndMetadata(*at) for tp, at in there.items()}
     try:
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
             await consumer.commit(offsets)
@@ -189,3 +194,4 @@ async def commit(consumer: Any, commits: Mapping[TP, tuple[int, str]]) -> None:
         who = "no coordinator of the group is found" if node is None else f"broker {node}, the coordinator, takes none"
         log.warning("positions could not be committed for %g s: %s", COMMIT_SECONDS_MAX, who)
         raise
+    return there

@@ -186,15 +186,13 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         if not new:
             return
         try:
-            await commit(self._consumer, new)
+            self._committed |= await commit(self._consumer, new)
         except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             log.info("nothing committed on the legacy cluster, the group has moved on: %s", type(error).__name__)
         except KafkaError as error:
             if not error.retriable:
                 die(error)
             log.warning("nothing committed on the legacy cluster: %r", error)
-        else:
-            self._committed |= new
 
     # -- rebalances; aiokafka would log an error of a listener and go on
 

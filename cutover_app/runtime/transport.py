@@ -121,23 +121,23 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     async def _rejoin(self) -> None:
         await rejoin(self._ensure_consumer())
 
-    async def commit_with_notes(self, commits: Mapping[TP, tuple[int, str]]) -> bool:
-        """Commit positions, each with its text; False where the group has moved on."""
-        return cast("bool", await self.call_thread(self._commit_with_notes, dict(commits)))
+    async def commit_with_notes(self, commits: Mapping[TP, tuple[int, str]]) -> dict[TP, tuple[int, str]]:
+        """Commit positions, each with its text; return those that are committed, none where the group has moved on."""
+        return cast("dict[TP, tuple[int, str]]", await self.call_thread(self._commit_with_notes, dict(commits)))
 
-    async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> bool:
+    async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> dict[TP, tuple[int, str]]:
         consumer = self._ensure_consumer()
         failpoint("offsets.commit")
         try:
-            await commit(consumer, commits)
+            done = await commit(consumer, commits)
         except (CommitFailedError, TimeoutError) as error:
             self.log.info("nothing committed: %r", error)
-            return False
+            return {}
         except Exception as error:
             await self.crash(error)
-            return False
+            return {}
         failpoint("offsets.committed")
-        return True
+        return done
 
     async def committed(self, tps: Iterable[TP]) -> dict[TP, int | None]:
         """The group's committed positions, asked of the broker."""
@@ -343,12 +343,13 @@ class ChunkConsumer(driver.Consumer):
         assignment = self.assignment()
         # What has become committable since goes with it: position and note must be of one moment.
         mine = {tp: self._committable[tp] for tp in offsets if tp in assignment and tp in self._committable}
-        if not mine or not await self._thread.commit_with_notes(mine):
+        done = await self._thread.commit_with_notes(mine) if mine else {}
+        if not done:
             return False
-        self._committed |= mine
-        done = {tp: offset for tp, (offset, _note) in mine.items()}
-        self._committed_offset.update(done)
-        self.app.monitor.on_tp_commit(done)
+        self._committed |= done
+        reached = {tp: offset for tp, (offset, _note) in done.items()}
+        self._committed_offset.update(reached)
+        self.app.monitor.on_tp_commit(reached)
         return True
 
     # -- rebalances

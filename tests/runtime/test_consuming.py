@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from cutover_app.lab.cluster import Cluster
@@ -100,3 +101,19 @@ def test_a_commit_that_nobody_answers_says_who_it_waits_for(
     with pytest.raises(TimeoutError):
         asyncio.run(commit(consumer, {TP("source", 0): (7, "")}))
     assert words in caplog.text
+
+
+@pytest.mark.parametrize("left", [{0, 1}, {1}, set(), None], ids=["both", "one", "no partition", "no topic"])
+def test_what_is_gone_is_neither_committed_nor_said_to_be(left: set[int] | None) -> None:
+    """A topic that was deleted has nothing left to commit to, and aiokafka takes no empty commit: nobody asks it."""
+    asked: list[Any] = []
+
+    async def committing(offsets: Any) -> None:
+        asked.append(offsets)
+
+    consumer = SimpleNamespace(
+        _client=SimpleNamespace(cluster=SimpleNamespace(partitions_for_topic=lambda _topic: left)), commit=committing
+    )
+    done = asyncio.run(commit(consumer, {TP("source", 0): (7, "a"), TP("source", 1): (8, "b")}))
+    assert {tp.partition for tp in done} == (left or set())
+    assert asked == ([{TopicPartition(*tp): OffsetAndMetadata(*at) for tp, at in done.items()}] if left else [])

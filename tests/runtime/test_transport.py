@@ -68,3 +68,20 @@ def test_what_was_committed_is_committed_at_offset_0_too(
         return consumer.uncommitted()
 
     assert asyncio.run(play()) == said
+
+
+def test_what_was_not_committed_stays_to_be_committed(consuming: Callable[..., ChunkConsumer]) -> None:
+    """Of two partitions one was deleted: only the other is noted as committed."""
+
+    async def commit(commits: dict[TP, tuple[int, str]]) -> dict[TP, int]:
+        return {tp: offset for tp, (offset, _note) in commits.items() if tp.partition == 1}
+
+    async def play() -> tuple[bool, dict[str, int] | None]:
+        consumer = consuming(commit_with_notes=commit)
+        places = {TP("t", number): 7 for number in range(2)}
+        consumer.assignment = lambda: set(places)  # type: ignore[method-assign]
+        for tp, offset in places.items():
+            consumer.set_committable(tp, offset)
+        return await consumer._commit_offsets(places), consumer.uncommitted()
+
+    assert asyncio.run(play()) == (True, {"t/0": -1, "t/1": 7})
