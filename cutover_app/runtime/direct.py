@@ -11,7 +11,7 @@ Any error ends the process, as everywhere: the next owner reads on where intake'
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -19,6 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faust.types import TP
 from mode import Service
 
+from cutover_app.kafka.cluster import patiently
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import COMMIT_SECONDS, REVOKE_SECONDS
@@ -205,10 +206,17 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Read on where the group stands."""
+        tenure = self._tenure
+
+        def ours() -> bool:
+            return self._tenure == tenure
+
         try:
-            await self._take(sorted(assigned))
+            await self._take(sorted(assigned), ours)
         except Exception as error:
-            die(error)
+            if ours():
+                die(error)
+            log.info("partitions of the legacy cluster not taken, they are left already: %r", error)
 
     async def _leave(self) -> None:
         self._tenure += 1
@@ -224,14 +232,13 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         for kept in (self._committable, self._committed, self._following):
             kept.clear()
 
-    async def _take(self, assigned: list[Any]) -> None:
-        tenure = self._tenure
+    async def _take(self, assigned: list[Any], ours: Callable[[], bool]) -> None:
         self.doubts.clear()
-        positions = await self.forwarder.starts([TP(*place) for place in assigned])
-        if self._tenure != tenure:
+        positions = await patiently(lambda: self.forwarder.starts([TP(*place) for place in assigned]), ours)
+        if not ours():
             return
         await self.forwarder.assigned(positions)
-        if self._tenure != tenure:
+        if not ours():
             return
         # In one go: what a fetch that is under way takes must be either before the seek, or of what is held.
         for place in assigned:

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
+from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.cluster import Cluster
 from cutover_app.runtime import direct
@@ -26,9 +27,14 @@ class Forwarding:
         self.position = position
         self.taken: list[tuple[int, int, int]] = []
         self.while_assigning: Any = None
+        self.unanswered = 0
+        """How often nobody says where it stands."""
 
     async def starts(self, tps: Iterable[TP]) -> dict[TP, int]:
         """All of them where it stands."""
+        if self.unanswered:
+            self.unanswered -= 1
+            raise KafkaUnavailable(["127.0.0.1:1"], "it is started again")
         return dict.fromkeys(tps, self.position)
 
     async def assigned(self, positions: Mapping[TP, int]) -> None:
@@ -130,6 +136,35 @@ def test_what_a_fetch_takes_between_two_assignments_is_read_again(
 
     asyncio.run(read())
     assert reader.forwarder.taken == [(549, 549, 570)]  # type: ignore[attr-defined]
+
+
+def test_a_broker_that_is_away_while_partitions_change_hands_is_asked_again(
+    reader: DirectReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is just started again ends nobody: where the group stands is asked until somebody answers."""
+    monkeypatch.setattr(direct, "die", lambda reason: pytest.fail(str(reason)))
+    reader.forwarder.unanswered = 2  # type: ignore[attr-defined]
+    asyncio.run(reader.on_partitions_assigned([PLACE]))
+    assert reader.tenure is not None
+    assert reader._consumer.position == 549
+
+
+def test_a_broker_that_is_away_is_no_concern_of_who_has_left(
+    reader: DirectReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is told to stop meanwhile asks no more, and ends in good order."""
+    monkeypatch.setattr(direct, "die", lambda reason: pytest.fail(str(reason)))
+    reader.forwarder.unanswered = 10**9  # type: ignore[attr-defined]
+
+    async def leave_meanwhile() -> None:
+        taking = asyncio.create_task(reader.on_partitions_assigned([PLACE]))
+        await asyncio.sleep(0)
+        await reader._leave()
+        async with asyncio.timeout(5.0):
+            await taking
+
+    asyncio.run(leave_meanwhile())
+    assert reader.tenure is None
 
 
 def test_a_reader_that_has_nothing_to_fetch_stays_in_its_group(
