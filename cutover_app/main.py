@@ -42,7 +42,7 @@ from cutover_app.runtime.judging import Judging
 from cutover_app.runtime.liveness import LivenessWatch, Reading
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.stage import SourceStage
-from cutover_app.runtime.watching import SourceWatch
+from cutover_app.runtime.watching import Group, SourceWatch
 from cutover_app.web.collector import WorkerCollector
 from cutover_app.web.server import WorkerWeb
 from tables import TABLES
@@ -55,7 +55,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     broker = work_broker(contract)
     app = CutoverApp(app_id_of(contract), **settings(broker, datadir=datadir_of(contract)))
     _wire_judge(app, contract, compiled, broker)
-    _wire_sources(app, contract, compiled)
+    legacy_group = _wire_sources(app, contract, compiled)
     app.partitions = Partitions(
         intake=intake_of(contract),
         tables=app.batch_tables,
@@ -64,7 +64,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
         stages=({} if is_direct(contract) else {contract.legacy.topic: app.legacy})
         | {contract.rebuilt.topic: app.rebuilt},
     )
-    app.always(LivenessWatch(app, _readings(app, contract, broker)))
+    app.always(LivenessWatch(app, _readings(app, legacy_group, contract)))
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
     app.prepare = lambda: _prepare(contract, broker)
     figures = WorkerCollector(app, contract=contract.contract, run=contract.run, rules=compiled.rules)
@@ -111,7 +111,8 @@ def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker:
     app.agent(app.chunk_topic(intake_of(contract)), name=AGENTS[2])(judge)
 
 
-def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> None:
+def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> Group:
+    """Return the group's member that reads the legacy topic."""
     alignment = Alignment()
     direct = _direct_reader(contract) if is_direct(contract) else None
     app.legacy = _forwarder(app, contract, compiled, alignment, LEGACY, reader=direct)
@@ -127,13 +128,16 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> No
     app.lossy = frozenset(watched)
     app.beside(SourceWatch(app, work_broker(contract), watched))
     app.agent(app.chunk_topic(contract.rebuilt.topic), name=AGENTS[1])(observe)
+    return direct or app
 
 
-def _readings(app: CutoverApp, contract: Contract, broker: Broker) -> list[Reading]:
+def _readings(app: CutoverApp, legacy_group: Group, contract: Contract) -> list[Reading]:
     """Return what a worker must get on with: both source topics, and intake."""
-    sides = ((LEGACY, app.legacy), (REBUILT, app.rebuilt))
-    sources = [Reading(_home(contract, side), each.stage.topic, each.positions) for side, each in sides]
-    return [*sources, Reading(broker, intake_of(contract), app.judging.positions)]
+    return [
+        Reading(_home(contract, LEGACY), legacy_group, app.legacy.stage.topic, app.legacy.positions),
+        Reading(_home(contract, REBUILT), app, app.rebuilt.stage.topic, app.rebuilt.positions),
+        Reading(work_broker(contract), app, intake_of(contract), app.judging.positions),
+    ]
 
 
 def _home(contract: Contract, side: int) -> Broker:

@@ -7,7 +7,7 @@ itself, and where something that must move has not moved for `LOOKS_MAX` looks i
     L2   a partition that can be read on is read on       while the worker works
     L3   what may be committed is committed               while the worker works
     L4   recovery reads changelogs, or recovered rows     while the worker recovers
-    L5   the partitions are handed out                    while the group rebalances
+    L5   the partitions are handed out                    while a group rebalances
 
 Invariants:
 
@@ -45,9 +45,10 @@ class Look:
 
     Attributes:
         tenure: Generation of the assignment; None between two.
-        works: Whether it is at work.
+        works: Whether it is at work; a spare worker is, and may read a topic of another group.
         recovers: Whether it recovers.
         rebalances: Whether its group hands out the partitions anew.
+        unassigned: Topics whose group is between two assignments; that of a topic read directly is another one.
         answered: Whether the brokers answer.
         idle_agents: Agents without a task.
         unread: Partitions that can be read on, and where each is read.
@@ -60,6 +61,7 @@ class Look:
     works: bool = False
     recovers: bool = False
     rebalances: bool = False
+    unassigned: Sequence[str] = ()
     answered: bool = True
     idle_agents: Sequence[str] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
@@ -102,6 +104,7 @@ def _signs(seen: Look) -> dict[str, object]:
         return {}
     signs: dict[str, object] = {f"L1 {agent}": True for agent in seen.idle_agents}
     signs |= {f"L2 {place}": position for place, position in seen.unread.items()}
+    signs |= {f"L5 {topic}": True for topic in seen.unassigned}
     if seen.uncommitted is not None:
         signs["L3"] = dict(seen.uncommitted)
     return signs
@@ -114,6 +117,6 @@ def _line(name: str, seen: Look, looks: int) -> str:
         "L2": f"{what} is not read on from offset {seen.unread.get(what)}, although there is more",
         "L3": "positions are not committed, although they could be",
         "L4": f"recovery does not get on, with {seen.to_recover} changelog offsets to go",
-        "L5": "the group does not hand out its partitions",
+        "L5": f"the group does not hand out {f'the partitions of {what}' if what else 'its partitions'}",
     }[rule]
     return f"stuck ({rule}): {said}, at {looks} looks in a row"

@@ -13,15 +13,24 @@ from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import CutoverApp
 from cutover_app.runtime.fatal import FatalError, die
+from cutover_app.runtime.watching import Group
 from cutover_app.runtime.worker import WorkerState
 
 log = logging.getLogger(__name__)
 
 
 class Reading(NamedTuple):
-    """A topic that this worker reads: on which cluster, and where each of its partitions is read that must get on."""
+    """A topic that this worker reads.
+
+    Attributes:
+        broker: On which cluster.
+        group: As whose member.
+        topic: Its name.
+        positions: Where each of its partitions is read that must get on.
+    """
 
     broker: Broker
+    group: Group
     topic: str
     positions: Callable[[], Mapping[int, int]]
 
@@ -54,12 +63,13 @@ class LivenessWatch(Service):
             return Look(tenure=app.tenure, answered=False)  # it has changed while we asked
         return Look(
             tenure=tenure,
-            works=state is WorkerState.WORKING,
+            works=state.ready,
             recovers=state is WorkerState.RECOVERING,
             rebalances=state is WorkerState.REBALANCING,
+            unassigned=[each.topic for _cluster, each in self._readings if each.group.tenure is None],
             idle_agents=app.idle_agents(),
             unread={} if app.doubts else unread,
-            uncommitted=app.chunk_consumer.uncommitted() if state is WorkerState.WORKING else None,
+            uncommitted=app.chunk_consumer.uncommitted() if state.ready else None,
             to_recover=app.recovery_remaining(),
             examined=app.judging.examined,
         )

@@ -20,6 +20,7 @@ STUCK = [
     (look(uncommitted={"shop.orders/2": 5}), LOOKS_MAX, "L3", "positions are not committed"),
     (look(works=False, recovers=True, to_recover=9), LOOKS_MAX, "L4", "9 changelog offsets to go"),
     (look(works=False, rebalances=True), REBALANCE_LOOKS_MAX, "L5", "does not hand out its partitions"),
+    (look(unassigned=["shop.orders"]), REBALANCE_LOOKS_MAX, "L5", "does not hand out the partitions of shop.orders"),
 ]
 
 
