@@ -52,17 +52,17 @@ def test_a_worker_without_partitions_stays_in_its_group(
 
 @pytest.mark.parametrize(
     ("committed", "said"),
-    [({}, {"t/0": -1, "t/1": -1}), ({0: None, 1: 0}, {"t/0": -1, "t/1": 0}), ({0: 0, 1: 7}, None)],
+    [({}, {"t/0": -1, "t/1": -1}), ({1: 0}, {"t/0": -1, "t/1": 0}), ({0: 0, 1: 7}, None)],
     ids=["nothing", "one of two", "all"],
 )
 def test_what_was_committed_is_committed_at_offset_0_too(
-    consuming: Callable[..., ChunkConsumer], committed: dict[int, int | None], said: dict[str, int] | None
+    consuming: Callable[..., ChunkConsumer], committed: dict[int, int], said: dict[str, int] | None
 ) -> None:
     """A partition that never had a record stands at 0: a worker that has committed this has nothing left to commit."""
 
     async def play() -> dict[str, int] | None:
         consumer = consuming()
-        consumer._committed_offset.update({TP("t", number): offset for number, offset in committed.items()})
+        consumer._committed |= {TP("t", number): (offset, "") for number, offset in committed.items()}
         consumer.set_committable(TP("t", 0), 0)
         consumer.set_committable(TP("t", 1), 7)
         return consumer.uncommitted()
@@ -73,8 +73,8 @@ def test_what_was_committed_is_committed_at_offset_0_too(
 def test_what_was_not_committed_stays_to_be_committed(consuming: Callable[..., ChunkConsumer]) -> None:
     """Of two partitions one was deleted: only the other is noted as committed."""
 
-    async def commit(commits: dict[TP, tuple[int, str]]) -> dict[TP, int]:
-        return {tp: offset for tp, (offset, _note) in commits.items() if tp.partition == 1}
+    async def commit(commits: dict[TP, tuple[int, str]]) -> dict[TP, tuple[int, str]]:
+        return {tp: at for tp, at in commits.items() if tp.partition == 1}
 
     async def play() -> tuple[bool, dict[str, int] | None]:
         consumer = consuming(commit_with_notes=commit)
@@ -85,3 +85,26 @@ def test_what_was_not_committed_stays_to_be_committed(consuming: Callable[..., C
         return await consumer._commit_offsets(places), consumer.uncommitted()
 
     assert asyncio.run(play()) == (True, {"t/0": -1, "t/1": 7})
+
+
+def test_a_note_is_committed_at_the_same_position_too(consuming: Callable[..., ChunkConsumer]) -> None:
+    """The reason of a quarantine, or a new edge, comes where no offset moves: Faust would keep it to itself."""
+    place = TP("intake", 0)
+    made: list[tuple[int, str]] = []
+
+    async def commit(commits: dict[TP, tuple[int, str]]) -> dict[TP, tuple[int, str]]:
+        made.append(commits[place])
+        return commits
+
+    async def play() -> None:
+        consumer = consuming(commit_with_notes=commit)
+        consumer.assignment = lambda: {place}  # type: ignore[method-assign]
+        for at in ((5, ""), (5, ""), (5, "quarantined"), (5, "quarantined"), (6, "quarantined")):
+            consumer.set_committable(place, *at)
+            await consumer.commit()
+            assert consumer.uncommitted() is None
+        consumer.set_committable(place, 6, "")
+        assert consumer.uncommitted() == {"intake/0": 6}
+
+    asyncio.run(play())
+    assert made == [(5, ""), (5, "quarantined"), (6, "quarantined")]
