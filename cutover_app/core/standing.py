@@ -14,6 +14,7 @@ B. What nobody has read up to a position lies in an edge. Times of an edge are s
 C. A record may be read twice under one incarnation (it is redelivery), and never under two.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -53,6 +54,15 @@ class Log(NamedTuple):
     start: int
     end: int
     first_ms: int | None
+
+
+class Uncopied(NamedTuple):
+    """Offsets [start, end) of the legacy cluster that were deleted before they were copied."""
+
+    start: int
+    end: int
+    next_ms: int
+    """A time up to which they may have been written."""
 
 
 class _Note(msgspec.Struct):
@@ -123,6 +133,20 @@ def tail(before: Standing, now_ms: int) -> Edge:
 def lost(source: Source, start: int, end: int, *, last_ms: int, next_ms: int) -> Edge:
     """Return the edge of records that were deleted before they were read, between two that were not."""
     return Edge(source, start, end, last_ms, max(last_ms, next_ms), RETENTION)
+
+
+def never_copied(standing: Standing, gone: Uncopied, last_ms: int) -> Edge:
+    """Return the edge of what was deleted before it was copied; it has no place in the copy, so its range is empty."""
+    reason = f"offsets {gone.start} to {gone.end} were deleted on the legacy cluster before they were copied"
+    at = standing.position
+    return Edge(standing.source, at, at, last_ms, max(last_ms, gone.next_ms), reason)
+
+
+def with_uncopied(standing: Standing, known: Iterable[Uncopied]) -> Standing:
+    """Add to a partition that is taken over what is known to be missing in it, unless its former owner has told so."""
+    told = {each.reason for each in standing.edges}
+    edges = [never_copied(standing, gone, standing.last_ms) for gone in known]
+    return with_edges(standing, *(each for each in edges if each.reason not in told))
 
 
 def with_edges(standing: Standing, *edges: Edge) -> Standing:

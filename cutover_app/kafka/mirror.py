@@ -59,10 +59,9 @@ class MirrorSampler:
     ) -> None:
         """`copy` samples the copy `topic`, with a connection for each of the two who ask: the task, and the heartbeat.
 
-        `partitions` are those that this worker reads; `lost` is told what was deleted before it was copied
-        (partition, start, end, and a time in milliseconds up to which it was written); a sample of the copy that is
-        not `sound` is of another topic;
-        `headers` says, once, what the mirror does to headers.
+        `partitions` are those that this worker reads; `lost` is told what was deleted before it was copied, of
+        whichever partition (its number, start, end, and a time in milliseconds up to which it was written); a sample of
+        the copy that is not `sound` is of another topic; `headers` says, once, what the mirror does to headers.
         """
         self.behind: list[Behind] = []
         """Partitions of which the mirror has still to copy something, the worst first."""
@@ -137,9 +136,9 @@ class MirrorSampler:
         """One look, and a sample of the copy for what it has proven."""
         positions = await self._ask(self._offsets.read(), self._offsets)
         legacy = await self._ask(self._legacy.log(), self._legacy)
-        proof, mine = self._proof, self._partitions()
+        proof = self._proof
         proof.observe(barrier, legacy, positions)
-        await self._look(mine)
+        await self._look(self._partitions())
         ready = proof.ready()
         copy = await self._ask(self._copy.sample(self._topic), self._copy)
         if not self._sound(copy):
@@ -147,7 +146,7 @@ class MirrorSampler:
         proof.asked(ready)
         # Before anything is vouched for: an edge goes with or before the barrier that vouches beyond it.
         for gone in proof.take_lost():
-            await self._tell_lost(gone, mine)
+            await self._tell_lost(gone)
         # What only the copy has is nothing that the mirror brings: there is nothing to wait for.
         ready |= {number: tuple(barrier) for number in copy.ends if number not in legacy.ends}
         partitions = max(copy.partitions, proof.partitions)
@@ -189,9 +188,8 @@ class MirrorSampler:
             partitions = max(copy.partitions, self._proof.partitions)
             self._sampling.sampled(copy.ends, partitions, self._barrier, proven=False)
 
-    async def _tell_lost(self, gone: Range, mine: Collection[int]) -> None:
-        if gone.partition not in mine:
-            return
+    async def _tell_lost(self, gone: Range) -> None:
+        """Tell of a range at once, whatever fails: there is no second time."""
         log.warning(
             "the legacy cluster deleted offsets %d to %d of partition %d of %s before the mirror had told that it "
             "copied them",
@@ -200,9 +198,13 @@ class MirrorSampler:
             gone.partition,
             self._topic,
         )
-        if self._lost is not None:
+        if self._lost is None:
+            return
+        try:
             next_ms = await self._ask(self._legacy.time_at(gone.partition, gone.end), self._legacy)
-            self._lost(gone.partition, gone.start, gone.end, int(time.time() * 1000) if next_ms is None else next_ms)
+        except FAILURES:
+            next_ms = None
+        self._lost(gone.partition, gone.start, gone.end, int(time.time() * 1000) if next_ms is None else next_ms)
 
     async def _compare_headers(self) -> None:
         """Once, and never in the way of a proof."""

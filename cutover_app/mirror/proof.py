@@ -103,7 +103,7 @@ class Proof:
     def _forget(self, log: LegacyLog, positions: Mapping[int, int]) -> None:
         """Begin anew; what the mirror told about another log says nothing about this one."""
         stale = positions if self._topic_id else {}
-        self._log, self._released, self._lost = Sampling(), {}, []
+        self._log, self._released = Sampling(), {}
         self._each = {
             number: _Partition(log.starts.get(number, 0), stale=stale.get(number)) for number in sorted(log.ends)
         }

@@ -24,7 +24,17 @@ from cutover_app.contract.compile import Compiled
 from cutover_app.core.forwarding import frames, lay_out
 from cutover_app.core.frames import LEGACY, Barrier, Edge, Entry, Passed, Source, Vouch, encode_frame
 from cutover_app.core.sampling import Sampling
-from cutover_app.core.standing import FAR_PAST, Standing, lost, note_of, with_edges
+from cutover_app.core.standing import (
+    EDGES_KEPT,
+    FAR_PAST,
+    Standing,
+    Uncopied,
+    lost,
+    never_copied,
+    note_of,
+    with_edges,
+    with_uncopied,
+)
 from cutover_app.kafka.cluster import RETRY_SECONDS
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.samplers import Identity, Sample
@@ -87,6 +97,8 @@ class Forwarder:
         self._standings: dict[int, Standing] = {}
         self._edges: list[Edge] = []
         """To be told by the next barrier."""
+        self._uncopied: dict[int, deque[Uncopied]] = {}
+        """What legacy lost before it was copied and this worker has not told, by partition, whoever owns that."""
         self._last_ms: dict[int, int] = {}
         """Timestamp of the last record read, by source partition."""
         self._stamps: dict[int, deque[tuple[int, int]]] = {}
@@ -166,6 +178,8 @@ class Forwarder:
             built[partition] = encode_frame(barrier)
         self._sent = [0] * self._partitions
         self._passed = []
+        for edge in self._edges:
+            self._uncopied.pop(edge.source.partition, None)
         self._edges = []
         return built
 
@@ -191,17 +205,21 @@ class Forwarder:
     def never_copied(self, partition: int, start: int, end: int, next_ms: int) -> None:
         """Have it told that offsets [start, end) of the legacy cluster were deleted before they were copied.
 
-        They have no place in the copy: the edge is an empty range of it. `next_ms` is a time up to which they may have
-        been written. The edge stays with the partition's standing, for whoever takes that over.
+        `next_ms` is a time up to which they may have been written. The edge stays with the partition's standing, for
+        whoever takes that over. What is lost of a partition of somebody else is remembered: its owner may be dead.
         """
+        gone = Uncopied(start, end, next_ms)
+        # Told at a takeover, all begin at one time, and the last ones reach furthest: older ones add nothing.
+        self._uncopied.setdefault(partition, deque(maxlen=EDGES_KEPT)).append(gone)
         standing = self._standings.get(partition)
         if standing is None:
             return
-        at, last_ms = standing.position, self._last_ms.get(partition, standing.last_ms)
-        reason = f"offsets {start} to {end} were deleted on the legacy cluster before they were copied"
-        edge = Edge(standing.source, at, at, last_ms, max(last_ms, next_ms), reason)
+        edge = never_copied(standing, gone, self._last_ms.get(partition, standing.last_ms))
         self._standings[partition] = with_edges(standing, edge)
         self._edges.append(edge)
+        position = self.sampling.position(partition)
+        if position is not None:
+            self.stage.renew(partition, position)
 
     def _stamp(self, chunk: Chunk) -> None:
         if chunk.records:
@@ -260,7 +278,10 @@ class Forwarder:
         if not wanted:
             self._standings = {}
             return {}
-        found, self._standings = await self._starts.resolve(tp.partition for tp in wanted)
+        found, standings = await self._starts.resolve(tp.partition for tp in wanted)
+        self._standings = {
+            number: with_uncopied(each, self._uncopied.get(number, ())) for number, each in standings.items()
+        }
         if found != self.topic_id:
             self.topic_id = found
             self.sampling.partitions = 0  # nothing is known of how many partitions this one has

@@ -75,7 +75,7 @@ class SourceStage:
         """Begin; the positions are committable as they are, so that they are resolved only once."""
         await self.sender.start()
         for tp, position in positions.items():
-            self.reader.set_committable(tp, position, self.note(tp, position))
+            self._commit(tp, position)
         starts = {tp.partition: position for tp, position in positions.items()}
         self.sampling.assign(starts)
         self.partitions = frozenset(starts)
@@ -94,6 +94,14 @@ class SourceStage:
         """See `IntakeSender.send`."""
         await self.sender.send(*args, **kwargs)
 
+    def renew(self, partition: int, position: int) -> None:
+        """Have committed what is now to be said beside a position, wherever that is committed already."""
+        if partition in self.partitions:
+            self._commit(TP(self.topic, partition), position)
+
     def _acked(self, source: TP, end: int) -> None:
-        self.reader.set_committable(source, end, self.note(source, end))
+        self._commit(source, end)
         self.sampling.progress(source.partition, end)
+
+    def _commit(self, tp: TP, position: int) -> None:
+        self.reader.set_committable(tp, position, self.note(tp, position))

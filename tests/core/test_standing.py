@@ -12,6 +12,7 @@ from cutover_app.core.standing import (
     UNKNOWN_END,
     Log,
     Standing,
+    Uncopied,
     begun,
     continued,
     from_the_beginning,
@@ -20,6 +21,7 @@ from cutover_app.core.standing import (
     standing_from,
     tail,
     with_edges,
+    with_uncopied,
 )
 from cutover_app.kafka.starts import former
 
@@ -54,6 +56,20 @@ def test_a_note_fits_into_a_commit() -> None:
     assert len(note_of(standing)) <= NOTE_BYTES_MAX
     assert len(standing.edges) == EDGES_KEPT
     assert standing.edges[-1].source == source
+
+
+def test_what_was_never_copied_is_told_by_whoever_has_the_partition() -> None:
+    """From the last record that was read up to a time after it; what the former owner has told is not told again."""
+    gone, other = Uncopied(4, 8, 900), Uncopied(8, 9, 100)
+    before = Standing(place(), 7, 500)
+    after = with_uncopied(before, [gone])
+    (edge,) = after.edges
+    assert (edge.start, edge.end, edge.from_ms, edge.to_ms) == (7, 7, 500, 900)
+    later = with_uncopied(Standing(place(), 70, 5_000, after.edges), [gone, other])
+    assert later.edges[0] == edge
+    assert [(each.start, each.from_ms, each.to_ms) for each in later.edges[1:]] == [(70, 5_000, 5_000)]
+    many = [Uncopied(at, at + 1, NOW) for at in range(1 << 40, (1 << 40) + 50)]
+    assert len(note_of(with_uncopied(before, many))) <= NOTE_BYTES_MAX
 
 
 def test_a_log_that_has_everything_has_no_edge() -> None:

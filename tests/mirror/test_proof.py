@@ -197,6 +197,15 @@ def test_retention_ahead_of_the_mirror_is_told_and_not_waited_for() -> None:
     assert ready(proof) == {0: (3,)}
 
 
+def test_what_was_lost_stays_lost_when_the_topic_is_made_anew() -> None:
+    """A look may fail between the two: what the former log lost has still to be told."""
+    proof = Proof()
+    proof.observe([1], log(40, starts={0: 40}), {0: 10})
+    proof.observe([2], log(5, topic_id="another"), {0: 10})
+
+    assert proof.take_lost() == [Range(0, 10, 40)]
+
+
 def test_what_holds_nothing_to_copy_is_not_lost() -> None:
     """Control records that retention takes away had no copy to begin with."""
     proof = Proof()

@@ -111,6 +111,7 @@ class Stage:
         self.topic, self.sampling, self.partitions = "orders", Sampling(), frozenset({0})
         self.sender = SimpleNamespace(sender_id="s", send_barriers=self._send_barriers)
         self.log: list[Any] = []
+        self.notes: list[tuple[int, str]] = []
         self.note: Any = None
         self.sound: Any = None
 
@@ -123,9 +124,14 @@ class Stage:
         account()
         self.log.append(end)
 
-    async def assigned(self, _positions: Mapping[TP, int]) -> None:
+    async def assigned(self, positions: Mapping[TP, int]) -> None:
         """Note that reading begins."""
+        self.sampling.assign({tp.partition: position for tp, position in positions.items()})
         self.log.append("assigned")
+
+    def renew(self, partition: int, position: int) -> None:
+        """Keep what is to be committed."""
+        self.notes.append((position, self.note(TP(self.topic, partition), position)))
 
     def hold(self, _tps: Any) -> None:
         """Nobody fetches here."""
@@ -221,6 +227,36 @@ def test_a_lost_range_with_nothing_fetched_beyond_it_ends_where_the_cluster_says
 
     asyncio.run(play())
     assert scene.stage.log[1].edges == [Edge(HERE, 10, 20, 500, FIRST_MS, RETENTION)]
+
+
+def test_what_was_never_copied_is_told_by_the_next_barrier_and_committed() -> None:
+    """Once, from the last record read; a worker that dies before the barrier leaves it in the commit."""
+    scene = Scene()
+    asyncio.run(scene.begin())
+    scene.forwarder.never_copied(0, 4, 8, 900)
+    (edge,), then = scene.barrier().edges, scene.barrier().edges
+    assert (edge.start, edge.end, edge.from_ms, edge.to_ms, then) == (10, 10, 500, 900, [])
+    assert [(at, standing_from(HERE, at, note).edges) for at, note in scene.stage.notes] == [(10, (edge,))]
+    asyncio.run(scene.begin())
+    assert scene.barrier().edges == []
+
+
+def test_what_was_never_copied_outlives_a_rebalance() -> None:
+    """If one comes before the barrier, and nothing was committed, whoever still owns the partition tells it."""
+    scene = Scene()
+    asyncio.run(scene.begin())
+    scene.forwarder.never_copied(0, 4, 8, 900)
+    asyncio.run(scene.begin())
+    assert [each.to_ms for each in scene.barrier().edges] == [900]
+
+
+def test_what_was_never_copied_of_another_workers_partition_is_told_at_a_takeover() -> None:
+    """Its owner may be dead. It is told before anything is read, so from the last record that the owner committed."""
+    scene = Scene()
+    scene.forwarder.never_copied(0, 4, 8, 900)
+    asyncio.run(scene.begin())
+    assert [(each.from_ms, each.to_ms) for each in scene.barrier().edges] == [(500, 900)]
+    assert scene.barrier().edges == []
 
 
 def test_a_note_is_of_the_position_that_it_is_committed_with() -> None:

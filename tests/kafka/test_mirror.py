@@ -1,0 +1,70 @@
+"""What a sampler of a copy does when one of those whom it asks does not answer; all of them are played."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from cutover_app.core.sampling import Sampling
+from cutover_app.kafka.mirror import MirrorSampler
+from cutover_app.kafka.samplers import Sample
+from cutover_app.mirror.proof import LegacyLog, Range
+
+
+class World:
+    """Both clusters and the mirror: one partition, of which the mirror has copied four records."""
+
+    def __init__(self) -> None:
+        self.start = 0
+
+    async def read(self) -> dict[int, int]:
+        """Return how far the mirror has told to be."""
+        return {0: 4}
+
+    async def log(self) -> LegacyLog:
+        """Return what legacy has."""
+        return LegacyLog("id", {0: self.start}, {0: 10})
+
+    async def look(self, wanted: Range, _seconds: float) -> tuple[int, bool]:
+        """Find a record to be copied."""
+        return wanted.start, True
+
+    async def time_at(self, _partition: int, _offset: int) -> int:
+        """Do not answer in time."""
+        raise TimeoutError
+
+    async def sample(self, _topic: str) -> Sample:
+        """Return what the copy has."""
+        return Sample(1, {0: 4}, "copy")
+
+    async def close(self) -> None:
+        """Disconnect from nothing."""
+
+
+@pytest.mark.parametrize("mine", [(0,), ()], ids=["read here", "read by another worker"])
+def test_what_was_never_copied_is_told_at_once(mine: tuple[int, ...]) -> None:
+    """There is no second time: whoever reads the partition, and up to now where nobody says how young it was."""
+    world: Any = World()
+    told: list[tuple[int, ...]] = []
+    sampler = MirrorSampler(
+        Sampling(),
+        topic="orders",
+        copy=(world, world),
+        legacy=world,
+        offsets=world,
+        partitions=lambda: mine,
+        lost=lambda *gone: told.append(gone),
+    )
+
+    async def play() -> None:
+        for barrier, world.start in enumerate((0, 8)):
+            await sampler.after([barrier])
+            await asyncio.sleep(0.01)
+        await sampler.close()
+
+    began = int(time.time() * 1000)
+    asyncio.run(play())
+
+    assert [gone[:3] for gone in told] == [(0, 4, 8)]
+    assert began <= told[0][3] <= time.time() * 1000
