@@ -174,13 +174,15 @@ def _forwarder(
     broker = work_broker(contract)
     topic = contract.legacy.topic if side == LEGACY else contract.rebuilt.topic
     stage = SourceStage(app, broker, topic=topic, intake=intake_of(contract), sampling=Sampling(), reader=reader)
+    group = reader or app
     forwarder = Forwarder(
         stage,
         reader_of(compiled, side),
         alignment,
         starts=_starts(contract, side),
         identity=Identity(_home(contract, side), topic),
-        doubt=(reader or app).doubts.add,
+        doubt=group.doubts.add,
+        ours=lambda: group.tenure is not None,
         side=side,
         rules=compiled.rules,
         partitions=contract.intake.partitions,

@@ -75,6 +75,7 @@ class Forwarder:
         starts: Starts,
         identity: Identity,
         doubt: Callable[[str], None],
+        ours: Callable[[], bool],
         side: int,
         rules: str,
         partitions: int,
@@ -88,6 +89,7 @@ class Forwarder:
         self._starts = starts
         self._identity = identity
         self._doubt = doubt
+        self._ours = ours
         self._side = side
         self._rules = rules
         self._partitions = partitions
@@ -242,7 +244,7 @@ class Forwarder:
     async def _is_of_this_topic(self, chunk: Chunk) -> bool:
         """Tell whether a chunk is of the topic whose position this is; otherwise everything is to be taken over anew.
 
-        A cluster that cannot be asked is asked again: nothing is forwarded meanwhile.
+        A cluster that cannot be asked is asked again, while the partitions are ours; nothing is forwarded meanwhile.
         """
         while True:
             try:
@@ -250,7 +252,7 @@ class Forwarder:
                 break
             except (KafkaError, KafkaUnavailable, TimeoutError) as error:
                 log.warning("cannot ask for the id of %s: %r", self.stage.topic, error)
-            if not self.stage.partitions:
+            if not self._ours():  # whoever is next reads it again, and the rebalance waits for us
                 return False
             await asyncio.sleep(RETRY_SECONDS)
         if found != self.topic_id:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.run import Stage
-from tests.faults.ground import Ground, Successors
+from tests.faults.ground import Ground, Successors, ended
 from tests.faults.places import Far, Network, Trio
 from tests.faults.row import Seen, row
 
@@ -79,6 +79,26 @@ async def below_min_isr(ground: Ground, seen: Seen) -> None:
 
     plan = ground.plan(45, contract=_replicas(ground))
     await ground.play(seen, plan, *Successors(seen).from_step(0.2, starve))
+
+
+@row(
+    103,
+    "three brokers: one is gone for good; a worker is told to stop, another starts",
+    "nothing visible; the worker ends in good order",
+)
+async def never_back(ground: Ground, seen: Seen) -> None:
+    """Whoever remembers the dead one as a leader has to ask others who leads now. The end is half a minute later."""
+    trio = ground.cluster = ground.stack.enter_context(Trio())
+
+    async def bury(_stage: Stage) -> None:
+        await asyncio.to_thread(ground.random.choice(trio.nodes).kill)
+
+    async def relieve(stage: Stage) -> None:
+        took = await ended(stage, ground.random.choice(stage.fleet.running))
+        seen.note(f"ended {took:.1f} s after it was told to")
+        stage.fleet.start()
+
+    await ground.play(seen, ground.plan(45, contract=_replicas(ground)), (0.1, bury), (0.5, relieve))
 
 
 @row(

@@ -141,7 +141,7 @@ class Scene:
     """A forwarder, its stage, what the cluster says, and what was doubted."""
 
     def __init__(self, *edges: Edge) -> None:
-        self.stage, self.doubts, self.id = Stage(), list[str](), "id-1"
+        self.stage, self.doubts, self.id, self.ours = Stage(), list[str](), "id-1", True
         standings = {0: Standing(HERE, 10, 500, edges)}
         self.forwarder = Forwarder(
             self.stage,  # type: ignore[arg-type]
@@ -150,6 +150,7 @@ class Scene:
             starts=SimpleNamespace(resolve=self._resolved(standings), first_ms=self._first_ms),  # type: ignore[arg-type]
             identity=SimpleNamespace(at=self._identity),  # type: ignore[arg-type]
             doubt=self.doubts.append,
+            ours=lambda: self.ours,
             side=LEGACY,
             rules="r",
             partitions=1,
@@ -165,6 +166,8 @@ class Scene:
         return FIRST_MS
 
     async def _identity(self, _partition: int, _fetched: float) -> str:
+        if not self.id:
+            raise TimeoutError
         return self.id
 
     async def begin(self) -> None:
@@ -286,6 +289,24 @@ def test_records_of_another_topic_of_the_name_are_not_forwarded() -> None:
     asyncio.run(play())
     assert scene.stage.log == ["assigned"]
     assert len(scene.doubts) == 1
+
+
+def test_a_cluster_that_does_not_answer_holds_up_no_rebalance() -> None:
+    """A chunk of which nobody says what it is, is not forwarded, and is let go of as soon as its partition is."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        scene.id = ""
+        taking = asyncio.ensure_future(scene.forwarder.take(chunk(10, 12, times=(600, 700))))
+        await asyncio.sleep(0.01)
+        assert not taking.done()
+        scene.ours = False
+        await asyncio.wait_for(taking, 5)
+
+    asyncio.run(play())
+    assert scene.stage.log == ["assigned"]
+    assert scene.doubts == []
 
 
 @pytest.mark.parametrize(
