@@ -26,7 +26,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from cutover_app.contract.mapping import FieldRule
-from cutover_app.core.canonical import Value, exact_number, strict_number
+from cutover_app.core.canonical import BadNumberError, Value, numbers_of, plain_text
 
 Cast = Callable[[Value], Value]
 
@@ -44,6 +44,7 @@ _ROUNDING: Final = {
     "half_even": ROUND_HALF_EVEN,
     "down": ROUND_DOWN,
 }
+_numbers: Final = numbers_of()
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "t", "yes", "y", "1"), True),
@@ -91,7 +92,10 @@ def text_of(value: Value) -> str:
     if type(value) is int:
         return str(value)
     if type(value) is Decimal:
-        return format(value, "f")
+        try:
+            return plain_text(value)
+        except BadNumberError:
+            raise CastError("expected fewer digits") from None
     raise CastError("expected a string, number or boolean")
 
 
@@ -110,7 +114,7 @@ def _number(value: Value) -> Decimal:
         return Decimal(value)
     if type(value) is str and _DECIMAL.fullmatch(value):
         try:
-            return Decimal(exact_number(value))
+            return Decimal(_numbers[value])
         except ValueError:
             raise CastError("expected fewer digits") from None
     raise CastError("expected a number")
@@ -139,18 +143,18 @@ def _integer(rounding: str | None) -> Cast:
 
 
 def _decimal(scale: int | None, rounding: str | None, *, strict: bool) -> Cast:
-    read = strict_number if strict else exact_number
+    numbers = numbers_of(strict=strict)
 
     def cast(value: Value) -> Value:
         if scale is None and type(value) is str and _DECIMAL.fullmatch(value):
             try:
-                return read(value)
+                return numbers[value]
             except ValueError:
                 raise CastError("expected fewer digits") from None
         number = _number(value)
         if scale is not None:
             number = _scaled(number, scale, rounding)
-        return read(str(number))
+        return numbers[str(number)]
 
     return cast
 

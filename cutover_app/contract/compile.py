@@ -13,9 +13,10 @@ is remembered between records are results of pure functions.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from struct import Struct
 from typing import Any, Final, Protocol
 
@@ -37,6 +38,7 @@ from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
 from cutover_app.core.compare import Show
 from cutover_app.core.frames import MESSAGE, REBUILD_FAILED, SEALED_BESIDE, UNDECODABLE, UNKEYED, Entry
+from cutover_app.core.needles import Piece
 from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path
 from cutover_app.core.rules import (
     Hole,
@@ -272,14 +274,16 @@ class _Entries:
                 payload, beside = self._project(message)
             else:
                 payload, beside = canonical(message), b""
+            code = digest(payload)
         except KeyMissingError as error:
             return Entry(offset, index, timestamp, error.kind, b"", b"", raw, str(error).encode(), b"")
         except TypeError:
             # Only a hole is not a JSON value. A message with one equals nothing: no JSON begins so.
             payload, beside = self._project_holes(message)
             code = digest(b"hole" + raw + _PLACE.pack(offset, index) + payload + beside)
-            return Entry(offset, index, timestamp, MESSAGE, key, code, raw, payload, beside, order, appended)
-        return Entry(offset, index, timestamp, MESSAGE, key, digest(payload), raw, payload, beside, order, appended)
+        if len(payload) + len(beside) > limits.ENTRY_BYTES_MAX:
+            return _rejected(record, index, REBUILD_FAILED, raw, _oversized(len(payload) + len(beside)))
+        return Entry(offset, index, timestamp, MESSAGE, key, code, raw, payload, beside, order, appended)
 
     def actual(self, message: Message, record: Record, value: bytes) -> Entry:
         """Return the entry of a message that was published; raises `UndecodableError`."""
@@ -293,6 +297,8 @@ class _Entries:
             self.reader.refuse_repeated(value, canonical(message))
             key = self.key(message)
             payload, beside = self._project(message, record)
+        if len(payload) + len(beside) > limits.ENTRY_BYTES_MAX:
+            raise UndecodableError(_oversized(len(payload) + len(beside)))
         order = b"" if self.order is None else self.order(message)
         appended = record.timestamp_type == LOG_APPEND_TIME
         return Entry(
@@ -330,8 +336,8 @@ class _Entries:
         payload = canonical(seal(lift(shown, rules, (), lifted), rules, (), sealed))
         beside = canonical({"tolerance": lifted}) if lifted else b""
         if published is not None and rules.seals:
-            pieces = [*around(published.key, published.headers), *dropped(message, rules)]
-            beside += SEALED_BESIDE + uncovered(sealed, pieces)
+            pieces = chain(around(published.key, published.headers), dropped(message, rules))
+            beside += SEALED_BESIDE + uncovered(sealed, list(_bounded(pieces)))
         elif sealed:
             beside += SEALED_BESIDE + plaintexts(sealed)
         return payload, beside
@@ -347,6 +353,20 @@ class _Entries:
         if lifted:
             beside["tolerance"] = lifted
         return payload, canonical(beside) + (SEALED_BESIDE + plaintexts(sealed) if sealed else b"")
+
+
+def _bounded(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield pieces as long as they fit into an entry: each has its path, and that may be longer than its value."""
+    size = 0
+    for place, data in pieces:
+        size += len(place) + len(data)
+        if size > limits.ENTRY_BYTES_MAX:
+            raise UndecodableError(_oversized(size))
+        yield place, data
+
+
+def _oversized(size: int) -> str:
+    return f"oversized: {size} bytes in canonical form, limit {limits.ENTRY_BYTES_MAX}"
 
 
 def _timestamp(record: Record) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from cutover_app.contract.errors import ContractError, Problem
-from cutover_app.core.canonical import NESTING_MAX, Value, canonical, exact_number
+from cutover_app.core.canonical import NESTING_MAX, Value, canonical
 
 Message = dict[str, Value]
 Hook = Callable[[Message], list[Message]]
@@ -127,7 +127,7 @@ def _plain(value: Any, path: str, depth: int) -> Value:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, Decimal) and value.is_finite():
-        return _spelled(value)
+        return value  # one such as 1E+3 is written as it is, and read like any other
     if isinstance(value, float) and math.isfinite(value):
         return Decimal(repr(float(value)))
     raise HookError(f"the function returned {_kind_of(value)} at {path}")
@@ -140,12 +140,6 @@ def _plain_object(value: dict[Any, Any], path: str, depth: int) -> Value:
             raise HookError(f"the function returned a field name of type {type(name).__name__}")
         copy[str.__str__(name)] = _plain(each, f"{path}.*", depth + 1)
     return copy
-
-
-def _spelled(value: Decimal) -> Value:
-    # A Decimal such as 1E+3 is written as it is; one with a huge exponent is refused here.
-    exact_number(str(value))
-    return value
 
 
 def _kind_of(value: Any) -> str:

@@ -39,6 +39,7 @@ from cutover_app.contract.places import check_places, check_sealed
 from cutover_app.contract.security import SecurityOrNone
 from cutover_app.contract.start import EARLIEST, Start
 from cutover_app.contract.units import Duration, Size, parse_duration
+from cutover_app.core.limits import ENTRY_BYTES_MAX
 from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -328,8 +329,8 @@ class Limits(Model):
     @field_validator("record")
     @classmethod
     def _range(cls, record: int) -> int:
-        if not 1 <= record <= 64 << 20:
-            raise ValueError("expected 1 byte to 64MiB")
+        if not 1 <= record <= ENTRY_BYTES_MAX:
+            raise ValueError(f"expected 1 byte to {ENTRY_BYTES_MAX >> 20}MiB: no larger message can be forwarded")
         return record
 
 

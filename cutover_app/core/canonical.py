@@ -43,11 +43,17 @@ from typing import Any, Final
 import msgspec
 import xxhash
 
+from cutover_app.core.limits import ENTRY_BYTES_MAX
+
 NUMBER_DIGITS_MAX: Final = 4300
 """Digits of a number before its point, and zeros after it; a number beyond is undecodable."""
 
 NUMBER_CHARS_MAX: Final = 10_000
 """Characters of a number that has a point or an exponent."""
+
+DIGITS_PER_BYTE_MAX: Final = 64
+"""Digits, per byte of a message, that its numbers may have once they are written without an exponent (`1e308` and a
+comma take 52 of each); besides, one of them may be as long as any. With more, few bytes would fill memory."""
 
 NESTING_MAX: Final = 200
 """Levels of lists and objects in each other; a message with more is undecodable."""
@@ -65,6 +71,25 @@ class BadNumberError(ValueError):
     """A number beyond the limits."""
 
 
+class _Exponents:
+    """What the exponents of the message that was read last have come to; short numbers cannot come to much."""
+
+    size = 0
+    """Bytes of the message."""
+    digits = 0
+
+    def count(self, digits: int) -> None:
+        """Count a number with so many digits; raises `BadNumberError` beyond the limit."""
+        if digits > _SHORT:
+            self.digits += digits
+            limit = min(NUMBER_DIGITS_MAX + DIGITS_PER_BYTE_MAX * self.size, ENTRY_BYTES_MAX)
+            if self.digits > limit:
+                raise BadNumberError(f"numbers of more than {limit} digits, written out")
+
+
+_EXPONENTS: Final = _Exponents()
+
+
 def exact_number(text: str) -> int | Decimal:
     """Return the number that is written with a point or an exponent; integral ones as `int`."""
     if len(text) <= _SHORT and "." in text and "e" not in text and "E" not in text:
@@ -72,14 +97,16 @@ def exact_number(text: str) -> int | Decimal:
         short = text.rstrip("0")
         return int(short[:-1]) if short[-1] == "." else Decimal(short)
     number = _read(text)
-    return int(number) if number == number.to_integral_value() else _EXACT.normalize(number)
+    whole = number.to_integral_value()
+    # `int` of the number itself takes six times as long where there are thousands of digits.
+    return int(f"{whole:f}") if number == whole else _EXACT.normalize(number)
 
 
 def strict_number(text: str) -> int | Decimal:
     """Return the same, but integral ones as a Decimal that is written with `.0`."""
     number = _read(text)
-    integral = number == number.to_integral_value()
-    return Decimal(f"{int(number)}.0") if integral else _EXACT.normalize(number)
+    whole = number.to_integral_value()
+    return Decimal(f"{whole:f}.0") if number == whole else _EXACT.normalize(number)
 
 
 def _read(text: str) -> Decimal:
@@ -98,8 +125,17 @@ def _read(text: str) -> Decimal:
     return number
 
 
+def plain_text(number: Decimal) -> str:
+    """Return a number of the message that was read last, without an exponent; raises `BadNumberError`."""
+    text = str(number)
+    if "E" not in text:
+        return text
+    _EXPONENTS.count(-number.adjusted())
+    return format(number, "f")
+
+
 class _Numbers(dict[str, int | Decimal]):
-    """Numbers already read, by their text: prices recur, and a look-up costs a tenth."""
+    """Numbers already read, by their text: prices recur, and a look-up costs a tenth. Raises `BadNumberError`."""
 
     grown = False
     """Whether a number came whose normal form may be longer than its text; whoever asks resets it."""
@@ -112,6 +148,7 @@ class _Numbers(dict[str, int | Decimal]):
         number = self._read(text)
         if "e" in text or "E" in text:
             self.grown = True
+            _EXPONENTS.count(number.bit_length() * 3 // 10 if isinstance(number, int) else number.adjusted())
         elif len(text) <= _SHORT:
             if len(self) >= _REMEMBERED_NUMBERS:
                 self.clear()
@@ -134,8 +171,13 @@ def reader(*, strict: bool = False) -> Callable[[bytes], Value]:
     It raises msgspec's errors (its ValidationError is about a number beyond the limits),
     UnicodeDecodeError and RecursionError.
     """
-    numbers = numbers_of(strict=strict)
-    return msgspec.json.Decoder(float_hook=numbers.__getitem__).decode
+    decode = msgspec.json.Decoder(float_hook=numbers_of(strict=strict).__getitem__).decode
+
+    def read(data: bytes) -> Value:
+        _EXPONENTS.size, _EXPONENTS.digits = len(data), 0
+        return decode(data)
+
+    return read
 
 
 canonical: Final[Callable[[Value], bytes]] = msgspec.json.Encoder(order="sorted", decimal_format="number").encode

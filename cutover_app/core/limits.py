@@ -35,6 +35,10 @@ KEY_RECORDS_MAX = 50_000
 """Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are
 remembered is indeterminate: its partner may be one of those that are not paired any more."""
 
+ENTRY_BYTES_MAX = 15 * 1024 * 1024
+"""Bytes of one entry, its payload and what travels beside it; a message that would make a larger one is rejected. Alone
+in its frame it fits into the largest record of our topics, which is of 16 MiB."""
+
 FRAME_BYTES_MAX = 256 * 1024
 """Bytes of entries after which a frame is cut; a larger single entry travels alone."""
 

@@ -21,13 +21,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from cutover_app.kafka.admin import MESSAGE_BYTES_MAX
 from cutover_app.kafka.settings import COMPRESSION, Broker
 from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import FatalError, die
 
 BATCH_BYTES = 512 * 1024
-#: Largest intake record; the topic's max.message.bytes must be no less.
-FRAME_BYTES_MAX = 16 * 1024 * 1024
 #: Bytes that were taken from the source and not yet acknowledged by intake.
 FLIGHT_BYTES_MAX = 32 * 1024 * 1024
 DEADLINE_SECONDS = 30.0
@@ -82,7 +81,7 @@ class IntakeSender:
             enable_idempotence=True,
             compression_type=COMPRESSION,
             max_batch_size=BATCH_BYTES,
-            max_request_size=FRAME_BYTES_MAX,
+            max_request_size=MESSAGE_BYTES_MAX,
         )
         await self._producer.start()
 

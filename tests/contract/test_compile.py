@@ -1,6 +1,7 @@
 """A compiled contract: records in, entries out, and what two entries differ in."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,55 @@ def test_bad_records_are_undecodable_on_both_sides(value: bytes | None, reason: 
         assert (entry.key, entry.digest, entry.beside) == (b"", b"", b"")
         assert b"secret" not in entry.payload
     assert len(expected.raw) == 16
+
+
+def test_numbers_that_would_fill_memory_are_undecodable() -> None:
+    """Few bytes with large exponents stand for many digits: beyond the limit they are refused before they are made."""
+    made = compiled(PLAIN)
+    value = b'{"id":1,"a":[%b]}' % b",".join([b"1e4299"] * 4500)
+    for entry in (*made.rebuild(record(value)), made.observe(record(value))):
+        assert entry.kind == UNDECODABLE
+        assert entry.payload == b"not exact: numbers of more than %d digits, written out" % (4300 + 64 * len(value))
+
+
+@pytest.mark.parametrize("number", [b"1.7976931348623157E+308", b"-1e308", b"1e-308"])
+def test_whatever_a_float_holds_is_read(number: bytes) -> None:
+    """A message full of the largest numbers there usually are is a message, and each is counted for itself."""
+    made = compiled(PLAIN)
+    full = record(b'{"id":1,"a":[%b]}' % b",".join([number] * 200))
+    assert [made.observe(full).kind for _ in range(3)] == [MESSAGE] * 3
+
+
+def test_casts_that_would_fill_memory_leave_holes() -> None:
+    """Texts that become numbers, and numbers that become texts, are counted like the numbers of the record."""
+    for cast, value in (("decimal", b'"1e4299"'), ("string", b"1e-4299")):
+        made = compiled(f"rebuild: {{id: id, l: {{each: l, item: {{from: ., as: {cast}}}}}}}\n")
+        (entry,) = made.rebuild(record(b'{"id":1,"l":[%b]}' % b",".join([value] * 300)))
+        assert entry.kind == MESSAGE
+        assert entry.payload.count(b"0" * 4299 if cast == "decimal" else b"0" * 4298) in range(30, 50)
+        assert b"expected fewer digits" in entry.beside
+
+
+@pytest.mark.parametrize("rest", ["", "compare: {tolerance: [{path: $.b, abs: 1}]}\n"])
+def test_a_rebuild_larger_than_an_entry_has_failed(tmp_path: Path, rest: str) -> None:
+    """What a mapping or a function blows up beyond what can be forwarded is a verdict, not the end of a worker."""
+    legacy = record({"id": 1, "a": "x" * 6_000_000})
+    body = "def rebuild(r):\n    return [{'id': 1, 'b': r['a'] * 3}, {'id': 2}]\n"
+    mapped = compiled(f"rebuild: {{id: id, a: a, b: a, c: a}}\n{rest}").rebuild(legacy)
+    for entry in (*mapped, with_hook(tmp_path, f"hook_large{len(rest)}", body, rest).rebuild(legacy)[0]):
+        assert entry.kind == REBUILD_FAILED
+        assert re.fullmatch(rb"oversized: 180000\d\d bytes in canonical form, limit 15728640", entry.payload)
+
+
+def test_a_record_larger_than_an_entry_is_undecodable() -> None:
+    """What travels beside a sealed message, paths included, is bounded before it is made."""
+    rest = "rebuild: {id: id, p: {from: p, sealed: any}}\ncompare: {ignore: [{path: $.x, reason: new}]}\n"
+    deep: Any = [1] * 1500
+    for _ in range(100):
+        deep = {"n" * 128: deep}
+    entry = compiled(rest).observe(record({"id": 1, "p": None, "x": deep}))
+    assert entry.kind == UNDECODABLE
+    assert entry.payload.startswith(b"oversized: ")
 
 
 def test_the_last_digit_counts() -> None:

@@ -74,6 +74,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         ("timing: {remember: 1s}\n", "cutover.yaml:8: timing.remember: expected at least"),
         ("limits:\n  record: 8Mb\n", "cutover.yaml:9: limits.record: expected a number and a unit"),
         ("intake: {partitions: 0}\n", "cutover.yaml:8: intake.partitions: expected greater"),
+        ("limits: {record: 16MiB}\n", "cutover.yaml:8: limits.record: expected 1 byte to 15MiB: no larger message"),
         ("compare: {numbers: odd}\n", "cutover.yaml:8: compare.numbers: expected 'exact' or"),
         ("sensitive: [a..b]\n", "cutover.yaml:8: sensitive[0]: expected a field name"),
         ("sensitive: ['a[0]']\n", "cutover.yaml:8: sensitive: a[0]: expected [*]"),

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from cutover_app.core.forwarding import frames, lay_out, place_of
 from cutover_app.core.frames import LEGACY, MESSAGE, UNDECODABLE, Entry, Source, decode_frame
-from cutover_app.core.limits import FRAME_BYTES_MAX
+from cutover_app.core.limits import ENTRY_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX
+from cutover_app.core.state import PendingRow, encode_row
+from cutover_app.kafka.admin import MESSAGE_BYTES_MAX
 
 SOURCE = Source(LEGACY, "orders", "id", 3)
 
@@ -33,6 +35,16 @@ def test_no_frame_but_a_single_entry_exceeds_the_limit(sizes: list[int]) -> None
 def test_entries_that_fit_travel_in_one_frame() -> None:
     """A thousand small ones are one record of intake: that is what makes the detour affordable."""
     assert len(list(frames("rules", "sender", SOURCE, [entry(offset, 100) for offset in range(1000)]))) == 1
+
+
+def test_the_largest_entry_fits_into_a_record_of_intake_and_of_a_changelog() -> None:
+    """With everything around it at its longest, so that no message that is accepted can stop a worker."""
+    source = Source(LEGACY, "t" * 249, "i" * 64, 3)
+    largest = entry(2**62, ENTRY_BYTES_MAX, order=b"o" * KEY_BYTES_MAX)
+    largest.key = b"k" * KEY_BYTES_MAX
+    (frame,) = frames("sha256:" + "r" * 64, "s" * 64, source, [largest])
+    row = encode_row(PendingRow(largest.order + largest.key, 2**62, largest.payload))
+    assert max(len(frame), len(row)) + 4096 < MESSAGE_BYTES_MAX
 
 
 @given(keys=st.lists(st.integers(0, 50), max_size=60), partitions=st.integers(1, 12))

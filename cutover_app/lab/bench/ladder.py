@@ -38,6 +38,7 @@ from cutover_app.core.judge import Judge
 from cutover_app.core.memory import MemoryStore
 from cutover_app.core.rows import TABLES, Changes
 from cutover_app.core.verdicts import encode_verdict
+from cutover_app.kafka.admin import MESSAGE_BYTES_MAX
 from cutover_app.kafka.cluster import LATEST, Cluster
 from cutover_app.kafka.clusters import work_broker
 from cutover_app.kafka.settings import Broker
@@ -54,7 +55,7 @@ from cutover_app.runtime.consuming import (
     fetch_chunks,
 )
 from cutover_app.runtime.forwarding import Reader, reader_of
-from cutover_app.runtime.intake import FRAME_BYTES_MAX, IntakeSender
+from cutover_app.runtime.intake import IntakeSender
 from cutover_app.runtime.judging import CHECKPOINT_ENTRIES, PartitionRows
 from cutover_app.runtime.store import PartitionStore
 
@@ -227,7 +228,7 @@ class Ladder:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             sources = Topics(self._broker, self._topics)
             if self._has("intake"):
-                await self._create(f"{self._name}-intake", **{"max.message.bytes": str(FRAME_BYTES_MAX)})
+                await self._create(f"{self._name}-intake", **{"max.message.bytes": str(MESSAGE_BYTES_MAX)})
                 await _open(stack, self._sender)
             if self._has("pairing"):
                 group.create_task(self._judge(await self._keeper(stack)))
