@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
-from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.errors import KafkaUnavailable, NoCoordinator
 from cutover_app.kafka.protocol import ListOffsetsRequest, TopicMetadataRequest
 from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import Broker
@@ -222,18 +222,23 @@ class Cluster:
     ) -> _Answer:
         """Ask a group's coordinator, for as long as the broker is still making or loading the groups.
 
-        `patience`: seconds; as long as any request may take, unless it is given.
+        `patience`: seconds; as long as any request may take, unless it is given. Then `NoCoordinator` is raised.
         """
         client = await self.connect()
-        async with asyncio.timeout(patience or self._broker.request_timeout):
-            while True:
-                try:
-                    node = int(await client.coordinator_lookup(CoordinationType.GROUP, group))
-                    return read(await self.ask(request, node))
-                except KafkaError as error:
-                    if not error.retriable:
-                        raise
-                await asyncio.sleep(RETRY_SECONDS)
+        seconds, cause = patience or self._broker.request_timeout, "no answer"
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        node = int(await client.coordinator_lookup(CoordinationType.GROUP, group))
+                        return read(await self.ask(request, node))
+                    except KafkaError as error:
+                        if not error.retriable:
+                            raise
+                        cause = type(error).__name__
+                    await asyncio.sleep(RETRY_SECONDS)
+        except TimeoutError:
+            raise NoCoordinator(self._broker.servers, group, f"{cause} for {seconds:g} s") from None
 
 
 async def patiently(ask: Callable[[], Awaitable[_Answer]], wanted: Callable[[], bool] = lambda: True) -> _Answer:

@@ -14,6 +14,18 @@ class KafkaUnavailable(Exception):  # noqa: N818 - a state of the cluster, as pe
         super().__init__(f"no Kafka broker answers at {', '.join(servers)}: {cause}")
 
 
+class NoCoordinator(KafkaUnavailable):
+    """Brokers answer, and none of them coordinates a consumer group."""
+
+    def __init__(self, servers: Sequence[str], group: str, cause: str) -> None:
+        super().__init__(servers, cause)
+        line = (
+            f"no broker at {', '.join(servers)} coordinates consumer group {group}: {cause}; groups are kept in "
+            "__consumer_offsets, and it cannot be made on fewer brokers than offsets.topic.replication.factor"
+        )
+        self.args = (line,)
+
+
 class AccessRefused(Exception):  # noqa: N818
     """A cluster does not let us in, or not do what we must; one line with the setting to change, never a secret."""
 

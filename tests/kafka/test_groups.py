@@ -5,9 +5,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, GroupLoadInProgressError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    for_code,
+)
+from aiokafka.protocol.admin import DescribeGroupsRequest
 
 from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.groups import Group, delete_group, describe_group
 from cutover_app.kafka.settings import Broker
 
@@ -40,6 +47,20 @@ def test_a_coordinator_that_loads_its_groups_is_asked_again() -> None:
     assert asyncio.run(describe_group(cluster, "g")) == Group("Empty", ())
     assert asyncio.run(delete_group(Answering(loading, 0), "g"))
     assert cluster.codes == []
+
+
+def test_a_group_that_nobody_coordinates_is_one_line() -> None:
+    """It names the group, what brokers say, and the setting that is usually behind it."""
+    cluster = Answering(*[GroupCoordinatorNotAvailableError.errno] * 9)
+    request = DescribeGroupsRequest(["g"], False)
+    with pytest.raises(KafkaUnavailable) as caught:
+        asyncio.run(cluster.ask_coordinator("g", request, _refuse, patience=0.15))
+    assert "localhost:1 coordinates consumer group g: GroupCoordinatorNotAvailableError for 0.15 s" in str(caught.value)
+    assert "offsets.topic.replication.factor" in str(caught.value)
+
+
+def _refuse(answer: Any) -> None:
+    raise for_code(answer.groups[0][0])
 
 
 def test_a_refusal_is_raised_at_once() -> None:
