@@ -32,6 +32,7 @@ from rocksdict import (
     WriteBufferManager,
 )
 
+from cutover_app.runtime.datadir import DATADIR_ENV
 from cutover_app.runtime.fatal import FatalError
 
 log = logging.getLogger(__name__)
@@ -110,13 +111,18 @@ def lock_directory(directory: Path) -> IO[str]:
 
     The lock lasts as long as the returned file is open, and goes with the process.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)  # tables hold whole messages
-    file = (directory / "lock").open("w")
     try:
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)  # tables hold whole messages
+        file = (directory / "lock").open("w")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise FatalError(f"{directory} is in use by another process: give each worker a datadir of its own") from None
+    except OSError as error:
+        raise FatalError(
+            f"the datadir {directory} cannot be used ({error.strerror}): expected a directory of this worker's own, or "
+            f"a place where one can be made; name another by --datadir or {DATADIR_ENV}"
+        ) from None
     return file
 
 

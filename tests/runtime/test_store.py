@@ -53,6 +53,14 @@ def test_a_state_directory_has_one_worker(tmp_path: Path) -> None:
     lock_directory(tmp_path / "state").close()
 
 
+def test_a_state_directory_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    """A file in its place or on the way, or no right to it: what is wrong, and how to name another."""
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/state")):
+        with pytest.raises(FatalError, match=r"^the datadir .*: expected a directory .* CUTOVER_DATADIR$"):
+            lock_directory(place)
+
+
 def test_rows_of_another_changelog_are_wiped(tmp_path: Path) -> None:
     """A topic that was deleted and made again has nothing to do with the rows of the old one."""
     store = open_store(tmp_path / "t-0.db", changelog_id="one")
