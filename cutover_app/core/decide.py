@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cutover_app.core.books import Books
 from cutover_app.core.frames import LEGACY, REBUILT, Entry
-from cutover_app.core.limits import KEY_RECORDS_MAX, ORDERED_MAX, TURN_KEYS
+from cutover_app.core.limits import CLOSED_MAX, KEY_RECORDS_MAX, ORDERED_MAX, TURN_KEYS
 from cutover_app.core.ordering import overtaken, passage
 from cutover_app.core.pairing import Pairing, leftovers, pair
 from cutover_app.core.state import (
@@ -77,6 +77,8 @@ class JudgeTerms:
     """Records of one order key up to which its order is judged."""
     records_max: int = KEY_RECORDS_MAX
     """Records of one match key that are paired."""
+    close_max: int = CLOSED_MAX
+    """Records of a side that a barrier closes, for each second of the interval."""
     turn_keys: int = TURN_KEYS
     """Keys that a barrier closes or decides before others have their turn."""
     matches: bool = False

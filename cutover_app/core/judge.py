@@ -23,6 +23,7 @@ C. Every accepted record is in exactly one tally of the books at any time.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -48,7 +49,7 @@ from cutover_app.core.limits import CROWDED_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
-from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows, in_turns
+from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows, Waiting, in_turns
 from cutover_app.core.state import (
     FULL,
     LEGACY_FULL,
@@ -355,7 +356,7 @@ class Judge:
     def _close(self, side: int, offset: int) -> Iterator[None]:
         """Close the records of a side whose grace has passed, oldest first."""
         limit = self.books.frontiers[other(side)].closed - self.terms.grace_ms
-        for turn in in_turns(self._rows.due(side, limit), self.terms.turn_keys):
+        for turn in in_turns(self._due(side, limit), self.terms.turn_keys):
             for head in turn:
                 row = self._rows.keys.load(head.key)
                 record = _at(row.of(side), head.position) if row is not None else None
@@ -368,11 +369,15 @@ class Judge:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
         frontier = self.books.frontiers[LEGACY]
         self._rows.watch_unproven(not frontier.is_proven)
-        for turn in in_turns(self._rows.due(UNPROVEN, frontier.claimed - self.terms.grace_ms), self.terms.turn_keys):
+        for turn in in_turns(self._due(UNPROVEN, frontier.claimed - self.terms.grace_ms), self.terms.turn_keys):
             for head in turn:
                 if self._rows.keys.load(head.key) is not None:
                     self._touched[head.key] = None
             yield from self._end_turn([head.key for head in turn])
+
+    def _due(self, queue: int, limit_ms: int) -> Iterator[Waiting]:
+        """Take what is due from a queue; of a long backlog the next barriers take the rest."""
+        return islice(self._rows.due(queue, limit_ms), self.terms.close_max * max(1, self.terms.interval_ms // 1000))
 
     def _is_closed(self, side: int, record: Rec) -> bool:
         return record.judge_ms + self.terms.grace_ms <= self.books.frontiers[other(side)].closed

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from cutover_app.core.frames import LEGACY, REBUILT, Source
-from cutover_app.core.limits import KEY_RECORDS_MAX, TURN_KEYS
+from cutover_app.core.limits import CLOSED_MAX, KEY_RECORDS_MAX, TURN_KEYS
 from cutover_app.core.sampling import Sampling
 from tests.simulation.intake import IntakePartition
 from tests.simulation.rules import Rules
@@ -67,6 +67,8 @@ class Plan:
     """How long to go on after everything has closed."""
     turn_keys: int
     """Keys that a barrier goes through in one go; whoever has more of them gives up their rows as it goes."""
+    close_max: int
+    """Records of a side that a barrier closes."""
     records_max: int
     """Records of one match key that are paired."""
 
@@ -113,6 +115,7 @@ def draw_plan(rng: Random) -> Plan:
         tail_ms=rng.choice((0, 0, remember + 4 * INTERVAL_MS)),
         # Not drawn: one draw more makes every seed another world.
         turn_keys=(1, 2, TURN_KEYS)[stories % 3],
+        close_max=2 if stories % 5 == 0 else CLOSED_MAX,
         records_max=6 if stories % 4 == 0 else KEY_RECORDS_MAX,
     )
 

@@ -91,6 +91,7 @@ class World:
             order_apart=plan.apart,
             ordered_max=plan.ordered_max,
             turn_keys=plan.turn_keys,
+            close_max=plan.close_max,
             records_max=plan.records_max,
         )
         self.hosts = [
@@ -201,7 +202,8 @@ class World:
                 break
         else:
             return False
-        timeline.run(timeline.now + plan.tail_ms)
+        records = sum(len(topic.records()) for topic in self.setting.topics)
+        timeline.run(timeline.now + plan.tail_ms + records // plan.close_max * plan.interval_ms)
         for host, account in zip(self.hosts, self.accounts, strict=True):
             host.finish()
             account.read(host.partition.log)
