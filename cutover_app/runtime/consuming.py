@@ -7,16 +7,18 @@ before and after a run is known only here, so here it is cut into chunks.
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from time import monotonic
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from cutover_app.runtime.chunks import Chunk
+from cutover_app.runtime.fatal import FatalError
 
 #: Records of one chunk, so that no agent holds the event loop for long.
 CHUNK_RECORDS_MAX = 1000
@@ -31,6 +33,9 @@ POLL_SECONDS = 0.1
 COMMIT_SECONDS_MAX = 10.0
 #: How often a group is helped on, see `go_on`.
 GO_ON_SECONDS = 1.0
+#: A damaged batch is fetched again after this long, and for so long before it ends the worker.
+DAMAGE_SECONDS = 1.0
+DAMAGE_SECONDS_MAX = 10.0
 #: How often it is looked whether positions have moved without a record.
 MOVED_SECONDS = 1.0
 
@@ -83,6 +88,8 @@ def take_chunks(fetcher: Any, wanted: set[TP], limit: int) -> dict[TP, list[Chun
                 break
             _done_with(fetcher, tp)
             result.check_raise()
+        if monotonic() < result.__dict__.get("again_at", 0.0):
+            continue
         chunk = _take(result, tp, limit)
         if not result.has_more():
             _done_with(fetcher, tp)
@@ -129,7 +136,7 @@ def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
     result._partition_records._consumer_record = _unchanged
     state = result._assignment.state_value(tp)
     start = state.position
-    records = result.getall(limit)
+    records = _read(result, tp, limit)
     end = state.position
     if end == start:
         return None
@@ -138,6 +145,64 @@ def _take(result: Any, tp: Any, limit: int) -> Chunk | None:
     chunk = Chunk(TP(tp.topic, tp.partition), start, end, records, size=size, readable=readable)
     chunk.fetched = result.__dict__.get("fetched", chunk.fetched)
     return chunk
+
+
+class _Batches:
+    """The batches of one fetch, and the one that was handed out last: of a damaged one it is said how far it goes."""
+
+    def __init__(self, records: Any) -> None:
+        self.last: Any = None
+        self.has_next = records.has_next
+        self._records = records
+
+    def next_batch(self) -> Any:
+        self.last = None
+        self.last = self._records.next_batch()
+        return self.last
+
+
+def _read(result: Any, tp: Any, limit: int) -> list[Any]:
+    """Do what `FetchResult.getall` does, and keep what was read before a damaged batch: it goes out first."""
+    parsed = result._partition_records
+    if not isinstance(parsed._records, _Batches):
+        parsed._records = _Batches(parsed._records)
+    start, records = parsed.next_fetch_offset, list[Any]()
+    try:
+        records.extend(islice(parsed, limit))
+    except CorruptRecordException:
+        if parsed.next_fetch_offset == start:
+            _bear(result, tp, start)
+            return records
+    result._update_position()
+    if len(records) < limit:  # what is left of a damaged fetch comes with the next one
+        result._partition_records = None
+    return records
+
+
+def _bear(result: Any, tp: Any, start: int) -> None:
+    """Have a damaged batch fetched again in a second; raises `FatalError` where that has gone on for too long.
+
+    It may be whole at another try, or where another broker leads; and what was read before it is committed meanwhile.
+    It is not passed over: another replica may have it whole, and how far it goes stands in what is damaged.
+    """
+    now, state = monotonic(), result._assignment.state_value(tp)
+    place, since = state.__dict__.get("damaged", (-1, now))
+    line = _damage(tp, start, result._partition_records._records.last)
+    if place != start:
+        state.damaged = start, now
+        log.error("%s", line)
+    elif now - since >= DAMAGE_SECONDS_MAX:
+        raise FatalError(line)
+    result.again_at = now + DAMAGE_SECONDS
+
+
+def _damage(tp: Any, start: int, batch: Any) -> str:
+    end = "of the next one" if batch is None else max(batch.next_offset, start + 1)
+    return (
+        f"{tp.topic}[{tp.partition}]: the batch at offset {start} is damaged (its checksum is wrong), and nothing "
+        "behind it can be read: have another replica lead the partition if its copy is whole; else delete the records "
+        f"below offset {end} (kafka-delete-records.sh), a changelog as a whole, and what is lost is known and said"
+    )
 
 
 def partition_counts(consumer: Any, topics: Iterable[str]) -> dict[str, int]:

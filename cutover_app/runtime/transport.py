@@ -42,7 +42,7 @@ from cutover_app.runtime.consuming import (
     rejoin,
 )
 from cutover_app.runtime.failpoints import failpoint
-from cutover_app.runtime.fatal import die
+from cutover_app.runtime.fatal import FatalError, die
 from cutover_app.runtime.following import Following
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ class ChunkConsumer(driver.Consumer):
             return {}
         try:
             fetched = await self._thread.getmany(wanted, min(timeout, POLL_SECONDS))
+        except FatalError as error:
+            die(error)
         except KafkaError as error:
             _end_if_refused(error)
             raise

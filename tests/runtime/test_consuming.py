@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.runtime import consuming
-from cutover_app.runtime.consuming import commit, go_on
+from cutover_app.runtime.consuming import commit, go_on, take_chunks
+from cutover_app.runtime.fatal import FatalError
 
 PATIENCE_SECONDS = 20.0
+PLACE = TopicPartition("source", 0)
 
 
 class Stumbling(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka is not typed
@@ -65,6 +70,63 @@ def test_a_group_that_failed_to_hand_out_its_partitions_tries_again(kafka: Clust
 
     asyncio.run(play())
     assert Stumbling.stumbled
+
+
+class Position:
+    """Where a consumer is in a partition."""
+
+    position, lso, paused = 10, None, False
+
+    def consumed_to(self, position: int) -> None:
+        """Move on."""
+        self.position = position
+
+
+def fetched(position: Position, *batches: tuple[int, int], damaged: int | None = None) -> Any:
+    """A fetcher that holds batches of (offset, records), of which one is damaged."""
+    data = b""
+    for offset, records in batches:
+        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+        for number in range(records):
+            builder.append(number, 0, b"key", b"value", [])
+        made = bytearray(builder.build())
+        made[:8] = offset.to_bytes(8, "big")
+        made[-1] ^= offset == damaged
+        data += made
+    assignment = SimpleNamespace(active=True, state_value=lambda _tp: position)
+    parsed = PartitionRecords(PLACE, MemoryRecords(data), [], position.position, None, None, True, 1)
+    result = FetchResult(PLACE, assignment=assignment, partition_records=parsed, backoff=0)
+    return SimpleNamespace(_records={PLACE: result}, _notify=lambda _future: None, _wait_consume_future=None)
+
+
+def taken(fetcher: Any) -> list[tuple[int, int, int]]:
+    """Positions and number of records of the chunks that are taken off a fetcher."""
+    chunks = take_chunks(fetcher, {TP(*PLACE)}, 4).values()
+    return [(each.start, each.end, len(each.records)) for (each,) in chunks]
+
+
+def test_what_was_read_before_a_damaged_batch_goes_out() -> None:
+    """Nothing is skipped and nothing handed out twice: chunks end where the damage begins."""
+    position = Position()
+    fetcher = fetched(position, (10, 3), (13, 3), (16, 2), (18, 1), damaged=16)
+    assert [taken(fetcher) for _ in range(3)] == [[(10, 14, 4)], [(14, 16, 2)], []]
+    assert (position.position, fetcher._records) == (16, {})
+    assert taken(fetched(position, (16, 2), (18, 1))) == [(16, 19, 3)], "it was damaged on its way only"
+
+
+def test_a_batch_that_stays_damaged_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is fetched again for a while, a second apart; then one line names the place, and where to go on."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(consuming, "monotonic", lambda: clock.now)
+    position = Position()
+    for _second in range(10):
+        fetcher = fetched(position, (10, 3), damaged=10)
+        assert (taken(fetcher), taken(fetcher), PLACE in fetcher._records) == ([], [], True)
+        clock.now += 1.0
+        assert (taken(fetcher), PLACE in fetcher._records) == ([], False), "now it is fetched again"
+    with pytest.raises(FatalError, match=r"^source\[0\]: the batch at offset 10 .* the records below offset 13 \("):
+        taken(fetched(position, (10, 3), damaged=10))
+    assert position.position == 10
 
 
 @pytest.mark.parametrize(
