@@ -4,6 +4,7 @@ A checkpoint runs beside the other partitions' work; its own partition waits for
 between being written and being committed.
 
 A defect of our own, met while judging, must neither be passed over nor stop everything: the partition is *quarantined*.
+So is one into which somebody else has written what is no frame; a frame of another contract ends the worker.
 What was not committed of it is dropped and nothing more is committed, so its books and verdicts stay at the last
 checkpoint, from where whoever takes it over tries again. The others go on, and the process ends with a failure.
 """
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from faust.types import TP
 
-from cutover_app.core.frames import LEGACY, REBUILT, decode_frame
+from cutover_app.core.frames import LEGACY, REBUILT, FrameError, decode_frame
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import RowError
@@ -312,7 +313,8 @@ class Judging:
 def _origin(error: Exception) -> str:
     """Return what was raised and where. Not what it says: that may be a value of a message."""
     *_, last = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+    place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+    return f"a record that is no frame of this version ({place})" if isinstance(error, FrameError) else place
 
 
 async def _settled(seat: Seat) -> None:

@@ -1,6 +1,7 @@
 """When a partition is committed, and when not; and that its judge leaves the others their turns."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from faust.types import TP
 
 from cutover_app.core.frames import LEGACY, Records, encode_frame
+from cutover_app.core.judge import ForeignRulesError
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.judging import (
     CHECKPOINT_SECONDS,
@@ -76,7 +78,8 @@ def judging_of(commits: list[int], *judges: Backlog) -> Judging:
     async def commit(partition: int, *_rows: Any) -> None:
         commits.append(partition)
 
-    app: Any = SimpleNamespace(chunk_consumer=SimpleNamespace(set_committable=lambda *_: None), tenure=1)
+    consumer = SimpleNamespace(set_committable=lambda *_: None)
+    app: Any = SimpleNamespace(chunk_consumer=consumer, tenure=1, quarantined={})
     judging = Judging(
         None,  # type: ignore[arg-type]
         intake="intake",
@@ -135,6 +138,38 @@ def test_a_judge_whose_partition_goes_lets_a_backlog_be() -> None:
 
     asyncio.run(run())
     assert judge.asked == 0
+
+
+def test_what_is_no_frame_stops_its_partition_and_no_other() -> None:
+    """Somebody wrote into intake: nothing more of that partition is judged or committed, and it is said why."""
+    commits: list[int] = []
+    judging = judging_of(commits, Backlog(pieces=0), Backlog(pieces=0, partition=1))
+
+    async def run() -> None:
+        foreign = chunk()
+        foreign.records[0].value = b"secret"  # type: ignore[misc]
+        await judging.take(foreign)
+        await judging.take(chunk(partition=1))
+        assert list(judging.positions()) == [1]
+        await judging.close(0)
+        await judging.close(1)
+
+    asyncio.run(run())
+    assert commits == [1]
+    (why,) = judging._app.quarantined.values()
+    assert re.fullmatch(r"a record that is no frame of this version \(FrameError at .*\) behind intake offset 0", why)
+
+
+def test_a_frame_of_another_contract_ends_the_worker() -> None:
+    """That is about the worker, whose contract was changed, and its line says what to do."""
+    judging = judging_of([], Backlog(pieces=0))
+
+    def applying(*_record: Any) -> Iterator[None]:
+        raise ForeignRulesError("a changed contract is a new run")
+
+    judging._seats[0].judge.applying = applying  # type: ignore[method-assign]
+    with pytest.raises(ForeignRulesError):
+        asyncio.run(judging.take(chunk()))
 
 
 def test_while_a_backlog_is_closed_no_partition_need_get_on() -> None:
