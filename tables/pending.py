@@ -3,6 +3,7 @@
 A key is (side, intake position), so that the rows of a side, in order, are the queue of what is to be closed.
 """
 
+import json
 from typing import Final
 
 from cutover_app.core.frames import SIDES
@@ -35,8 +36,18 @@ def describe(key: bytes, value: bytes, show_key: ShowKey = hidden_key) -> Shown:
     position = int.from_bytes(key[1:], "big")
     return {
         "side": SIDES[key[0]],
-        "key": show_key(row.key),
+        "key": show_key(_match_key(row.key)),
         "intake_offset": position >> _PLACE_BITS,
         "judge_ms": row.judge_ms,
         "bytes": len(row.payload),
     }
+
+
+def _match_key(key: bytes) -> bytes:
+    """Return the match key in the key of a row: the last of one or two JSON arrays, the first being the order key."""
+    text = key.decode()
+    _order, end = _json.raw_decode(text)
+    return text[end:].encode() or key
+
+
+_json: Final = json.JSONDecoder()

@@ -19,6 +19,7 @@ from cutover_app.core.compare import Show
 from cutover_app.core.frames import MESSAGE, REJECTED_AS, Entry
 from cutover_app.core.paths import ITEMS, Path, parse_path
 from cutover_app.core.rules import Rules, is_hidden, put_back
+from cutover_app.core.sealed import split, values_beside
 
 HOLE: Final = "<cannot be rebuilt>"
 
@@ -86,8 +87,9 @@ class Contents:
         if entry.kind != MESSAGE:
             return {REJECTED_AS[entry.kind]: entry.payload.decode("utf-8", "replace")}
         value = self._read_payload(entry.payload)
-        beside = self._read_payload(entry.beside) if entry.beside else {}
-        for path, lifted in beside.get("tolerance", ()):
+        head, sealed = split(entry.beside)
+        beside = self._read_payload(head) if head else {}
+        for path, lifted in (*beside.get("tolerance", ()), *values_beside(self._read_payload, sealed)):
             value = put_back(value, path, lifted)
         for path, _kind, _note in beside.get("holes", ()):
             value = put_back(value, path, HOLE)

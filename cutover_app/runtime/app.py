@@ -263,7 +263,7 @@ class CutoverApp(faust.App):
                 self._lock = lock_directory(self.conf.datadir)
                 renew(self.conf.tabledir)
             spare_the_collector()
-            _spare_the_logs()
+            spare_the_logs()
             await super().start()
         except Exception as error:
             die(error)
@@ -342,11 +342,15 @@ def spare_the_collector() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def _spare_the_logs() -> None:
-    """Have nobody write debug lines for nobody: Faust's worker makes them all, to turn its spinner."""
+def spare_the_logs() -> None:
+    """Have nobody write debug lines for nobody: Faust's worker makes them all, to turn its spinner.
+
+    Those of aiokafka show whole records, and so what must not be shown, to anybody (R13).
+    """
     root = logging.getLogger()
+    logging.getLogger("aiokafka").setLevel(max(logging.INFO, root.level))
     if root.level <= logging.DEBUG and all(handler.level > logging.DEBUG for handler in root.handlers[:1]):
-        for name in ("aiokafka", "faust", "mode"):
+        for name in ("faust", "mode"):
             logging.getLogger(name).setLevel(logging.INFO)
 
 

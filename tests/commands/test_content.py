@@ -141,6 +141,17 @@ def test_an_expected_message() -> None:
     assert (seen["order_id"], seen["status"], hidden(seen["customer"]["name"])) == ("o1", "<cannot be rebuilt>", True)
 
 
+@pytest.mark.parametrize("tolerance", ["", "compare: {tolerance: [{path: $.total, abs: 1}]}\n"], ids=["", "tolerance"])
+def test_an_expected_message_with_a_sealed_value(tolerance: str) -> None:
+    """What is sealed travels beside the message, and is not seen; what a tolerance covers is."""
+    text = CONTRACT.partition("rebuild:")[0] + "rebuild: {order_id: id, total: sum, card: {from: no, sealed: any}}\n"
+    made = contents(text + tolerance)
+    [expected] = made.expected(record({"id": "o1", "sum": 7, "no": SECRET, "internal": 1}))
+    seen = builtins(made.shown_expected(expected))
+
+    assert (seen["order_id"], seen["total"], hidden(seen["card"])) == ("o1", 7, True)
+
+
 def test_what_is_no_message_says_why() -> None:
     """A record that cannot be read shows the reason, and nothing of it."""
     made = contents()

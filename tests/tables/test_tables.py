@@ -81,6 +81,14 @@ def test_keys_are_shown_as_the_contract_allows() -> None:
     assert settled.describe(KEY, settled.encode(KEY_ROW), lambda _key: ["shown"])["key"] == ["shown"]
 
 
+@pytest.mark.parametrize("order", [b"", b'["]"]', b'[1,"[\\"["]'])
+def test_a_match_key_is_shown_without_its_order_key(order: bytes) -> None:
+    """The key of a row begins with the order key, where that is another one."""
+    row = PendingRow(order + b'["o-1",2]', 12, b"{}")
+    shown = pending.describe(ROWS[0][1], pending.encode(row), lambda key: [key.decode()])
+    assert shown["key"] == ['["o-1",2]']
+
+
 def test_books_say_whether_they_balance() -> None:
     """The description of books that do not balance has the evidence."""
     row = Books("sha256:00", 3)
