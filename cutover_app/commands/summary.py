@@ -271,7 +271,8 @@ def _doubts_about_verdicts(evidence: Evidence) -> list[str]:
     outcomes = evidence.verdicts.outcomes()
     doubts = []
     if outcomes[INDETERMINATE]:
-        doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate: near a range that nobody can read")
+        why = "near a range that nobody can read, behind a mirror that is not proven, or of a key with too many records"
+        doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate ({why}; their notes say which)")
     unsaid = _open_findings(evidence) - evidence.verdicts.findings()
     if unsaid:
         family, count = unsaid.most_common(1)[0]
