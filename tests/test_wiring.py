@@ -8,6 +8,7 @@ from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
 from cutover_app.core.rows import TABLES as ROW_TABLES
 from cutover_app.runtime.app import CutoverApp, check_wiring
+from cutover_app.runtime.datadir import TABLES_PLACE
 from cutover_app.runtime.fatal import FatalError
 from tables import TABLES
 
@@ -39,6 +40,11 @@ def test_all_tables_are_there(app: CutoverApp) -> None:
     assert {name for name, _ in TABLES} == set(ROW_TABLES) == set(app.tables)
     assert all(table.help for table in app.tables.values())
     assert {12} == {table.partitions for table in app.tables.values()}
+
+
+def test_tables_are_where_reset_looks_for_them(app: CutoverApp) -> None:
+    """Faust decides where they are; what makes that private, and what removes it, names the same place."""
+    assert app.conf.tabledir == app.conf.datadir / TABLES_PLACE
 
 
 def test_a_missing_agent_stops_the_start(app: CutoverApp) -> None:

@@ -22,12 +22,12 @@ from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
 from cutover_app.runtime.credentials import credentials
+from cutover_app.runtime.datadir import lock_directory, renew
 from cutover_app.runtime.failpoints import ENVIRONMENT, arm, failpoint
 from cutover_app.runtime.fatal import FatalError, after, die, die_after, leave
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
-from cutover_app.runtime.store import lock_directory, renew
 from cutover_app.runtime.table import BatchTable
 from cutover_app.runtime.transport import ChunkConsumer, ChunkTransport
 from cutover_app.runtime.worker import Standing, WorkerState

@@ -12,14 +12,13 @@ read anew; one that turns out to be damaged later ends the worker, and is wiped 
 starts. A full disk is nobody's damage: it ends the worker before it writes anything anywhere.
 """
 
-import fcntl
 import functools
 import logging
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from rocksdict import (
     AccessType,
@@ -32,7 +31,7 @@ from rocksdict import (
     WriteBufferManager,
 )
 
-from cutover_app.runtime.datadir import DATADIR_ENV
+from cutover_app.runtime.datadir import CONDEMNED, PRIVATE, wipe
 from cutover_app.runtime.fatal import FatalError
 
 log = logging.getLogger(__name__)
@@ -60,8 +59,6 @@ CHANGELOG_KEY = b"__faust\0changelog__"
 WHOLE_KEY = b"__cutover\0whole__"
 _META = frozenset({OFFSET_KEY, CHANGELOG_KEY, WHOLE_KEY})
 
-CONDEMNED: Final = "damaged"
-"""The file that says that all databases beside it are to be wiped."""
 FREE_BYTES_MIN: Final = 64 * 1024 * 1024
 """With less room than this on its disk a worker writes nothing: a checkpoint of all partitions takes less."""
 
@@ -106,32 +103,12 @@ def _is_of_the_disk(error: Exception) -> bool:
     return str(error).startswith(_IO) and not str(error).startswith(_LOST)
 
 
-def lock_directory(directory: Path) -> IO[str]:
-    """Make a state directory ours, and nobody else's to read, before the fleet hears of this worker.
-
-    The lock lasts as long as the returned file is open, and goes with the process.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o700)  # tables hold whole messages
-        file = (directory / "lock").open("w")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FatalError(f"{directory} is in use by another process: give each worker a datadir of its own") from None
-    except OSError as error:
-        raise FatalError(
-            f"the datadir {directory} cannot be used ({error.strerror}): expected a directory of this worker's own, or "
-            f"a place where one can be made; name another by --datadir or {DATADIR_ENV}"
-        ) from None
-    return file
-
-
 def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
     """Open or create; a directory that another process has open is a fatal error at once.
 
     Rows of another changelog topic, even of the same name, are wiped; so are damaged ones, and those too old to go on.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
     check_room(directory.parent)
     if _age_seconds(directory) > STALE_SECONDS:
         return _open_anew(directory, changelog_id, "too old")
@@ -152,25 +129,6 @@ def _open_anew(directory: Path, changelog_id: str, why: str) -> "PartitionStore"
     store = PartitionStore(directory)
     store.set_changelog_id(changelog_id)
     return store
-
-
-def wipe(directory: Path) -> None:
-    """Remove a closed database."""
-    if directory.exists():
-        shutil.rmtree(directory)
-
-
-def renew(directory: Path) -> None:
-    """Remove all databases of a worker that ended because of one of them: the disk is not to be trusted with the rest.
-
-    The mark goes last: it may take several attempts.
-    """
-    mark = directory / CONDEMNED
-    if mark.exists():
-        log.warning("%s has been found damaged; it is wiped, and read anew from the changelogs", directory)
-        for database in directory.glob("*.db"):
-            wipe(database)
-        mark.unlink()
 
 
 def check_room(directory: Path) -> None:

@@ -17,9 +17,10 @@ from faust.stores.base import Store
 from faust.types import TP, EventT
 
 from cutover_app.runtime.chunks import Chunk, ChunkSchema
+from cutover_app.runtime.datadir import wipe
 from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import die
-from cutover_app.runtime.store import PartitionStore, check_room, open_store, wipe
+from cutover_app.runtime.store import PartitionStore, check_room, open_store
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp

@@ -7,8 +7,9 @@ import pytest
 from rocksdict import Options, Rdict
 
 from cutover_app.runtime import store as module
+from cutover_app.runtime.datadir import renew
 from cutover_app.runtime.fatal import FatalError
-from cutover_app.runtime.store import PartitionStore, lock_directory, open_store, renew
+from cutover_app.runtime.store import PartitionStore, open_store
 
 
 def test_rows_are_read_in_order(tmp_path: Path) -> None:
@@ -43,24 +44,6 @@ def test_an_open_store_is_locked(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_state_directory_has_one_worker(tmp_path: Path) -> None:
-    """It is private, locked as long as its worker lives, and whoever comes second learns what to do."""
-    held = lock_directory(tmp_path / "state")
-    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
-    with pytest.raises(FatalError, match="datadir of its own"):
-        lock_directory(tmp_path / "state")
-    held.close()
-    lock_directory(tmp_path / "state").close()
-
-
-def test_a_state_directory_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
-    """A file in its place or on the way, or no right to it: what is wrong, and how to name another."""
-    (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/state")):
-        with pytest.raises(FatalError, match=r"^the datadir .*: expected a directory .* CUTOVER_DATADIR$"):
-            lock_directory(place)
-
-
 def test_rows_of_another_changelog_are_wiped(tmp_path: Path) -> None:
     """A topic that was deleted and made again has nothing to do with the rows of the old one."""
     store = open_store(tmp_path / "t-0.db", changelog_id="one")
@@ -85,13 +68,6 @@ def test_rows_too_old_to_continue_are_wiped(tmp_path: Path) -> None:
     again = open_store(tmp_path / "t-0.db")
     assert again.offset() is None
     again.close()
-
-
-def test_the_state_directory_is_private(tmp_path: Path) -> None:
-    """Tables hold whole messages: nobody else may look (R13)."""
-    store = open_store(tmp_path / "state" / "tables" / "t-0.db")
-    assert (tmp_path / "state" / "tables").stat().st_mode & 0o077 == 0
-    store.close()
 
 
 def filled(directory: Path) -> None:
