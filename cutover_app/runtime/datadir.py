@@ -58,9 +58,11 @@ def lock_directory(directory: Path) -> IO[str]:
 
 
 def wipe(place: Path) -> None:
-    """Remove a closed database."""
-    if place.exists():
+    """Remove a closed database, or whatever is in its place."""
+    if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def renew(tables: Path) -> None:

@@ -14,6 +14,7 @@ starts. A full disk is nobody's damage: it ends the worker before it writes anyt
 
 import functools
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -110,6 +111,8 @@ def open_store(directory: Path, *, changelog_id: str = "") -> "PartitionStore":
     """
     directory.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
     check_room(directory.parent)
+    if os.path.lexists(directory) and not directory.is_dir():
+        return _open_anew(directory, changelog_id, "no directory")
     if _age_seconds(directory) > STALE_SECONDS:
         return _open_anew(directory, changelog_id, "too old")
     try:

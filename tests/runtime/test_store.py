@@ -115,6 +115,22 @@ def test_a_database_that_has_lost_a_file_is_wiped(tmp_path: Path, pattern: str) 
     store.close()
 
 
+def test_what_is_no_database_gives_way_to_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file, a link to nothing or to itself in its place goes, in one line; what a link leads to stays as it is."""
+    (tmp_path / "file-0.db").write_text("")
+    (tmp_path / "loop-0.db").symlink_to("loop-0.db")
+    (tmp_path / "gone-0.db").symlink_to("gone")
+    (tmp_path / "link-0.db").symlink_to("kept")
+    (tmp_path / "kept").write_text("kept")
+    for directory in sorted(tmp_path.glob("*.db")):
+        store = open_store(directory)
+        store.write([(b"a", b"1")], 7)
+        store.close()
+        assert directory.is_dir()
+        assert f"{directory} is no directory; it is wiped" in caplog.messages[-1]
+    assert (len(caplog.messages), (tmp_path / "kept").read_text()) == (4, "kept")
+
+
 @pytest.mark.parametrize("read", ["get", "multi_get", "scan"])
 def test_damage_that_is_met_later_ends_the_worker(tmp_path: Path, read: str) -> None:
     """No rows are left out in silence, not even by a scan, and the next start reads the changelog anew."""
