@@ -1,7 +1,7 @@
 """`cutover reset`: takes away what a run created."""
 
-import shutil
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from cutover_app.kafka.groups import delete_group, members_of
 from cutover_app.kafka.reading import read_topics
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_specs, fixes_of, intake_of
-from cutover_app.runtime.datadir import datadir_of
+from cutover_app.runtime.datadir import datadir_of, holds_state, lock_directory, remove_state
+from cutover_app.runtime.fatal import FatalError
 
 
 class reset(CutoverCommand):  # noqa: N801 - the name of the command
@@ -32,7 +33,8 @@ class reset(CutoverCommand):  # noqa: N801 - the name of the command
 
     Its intake topic, the changelogs of its tables, the marks of `fixed`, its consumer group with all positions (on the
     legacy cluster too, where it reads there), and its state on this machine; with --verdicts also its verdicts. The
-    source topics are never touched. Refused while a worker runs.
+    source topics are never touched, nor is what else the datadir holds. Refused while a worker runs, and while one of
+    another run is in that datadir.
 
     Without --verdicts, name another `run` in the contract before starting again: verdicts of a run that is repeated
     under the same name would stand beside the old ones.
@@ -57,16 +59,17 @@ class reset(CutoverCommand):  # noqa: N801 - the name of the command
             if found.is_empty():
                 self.say(f"nothing is left of run {contract.run} of contract {contract.contract}")
                 return FINE
-            for line in found.lines():
-                self.say(line)
-            if not options["yes"] and not _confirmed():
-                fail(FAILED, "nothing was deleted")
-            await _refuse_while_running(cluster, contract)
-            if found.has_legacy_group:
-                async with home_of_legacy(contract, cluster) as home:
-                    await delete_group(home, found.group)
-            await _delete(cluster, broker, found)
-        self.say("deleted")
+            with _locked(found.datadir):
+                for line in found.lines():
+                    self.say(line)
+                if not options["yes"] and not _confirmed():
+                    fail(FAILED, "nothing was deleted")
+                await _refuse_while_running(cluster, contract)
+                if found.has_legacy_group:
+                    async with home_of_legacy(contract, cluster) as home:
+                        await delete_group(home, found.group)
+                left = await _delete(cluster, broker, found)
+        self.say(f"deleted; left in place: directory {left}" if left else "deleted")
         return FINE
 
 
@@ -97,8 +100,16 @@ class _Found:
         if self.verdict_ids:
             lines.append(f"{len(self.verdict_ids):,} verdicts in topic {self.verdicts}, which holds others too")
         if self.datadir:
-            lines.append(f"directory {self.datadir}")
+            lines.append(f"local state in {self.datadir}")
         return lines
+
+
+def _locked(datadir: Path | None) -> AbstractContextManager[object]:
+    """Keep every worker out of a datadir, one of another contract too, from before it is shown until it is gone."""
+    try:
+        return lock_directory(datadir) if datadir else nullcontext()
+    except FatalError as error:
+        fail(FAILED, f"{error}; nothing was deleted")
 
 
 def _confirmed() -> bool:
@@ -132,7 +143,7 @@ async def _find(cluster: Cluster, broker: Broker, contract: Contract, *, verdict
         group=group,
         topics=[each for each in ours if each in topics],
         has_group=any(committed),
-        datadir=datadir if datadir.is_dir() else None,
+        datadir=datadir if holds_state(datadir) else None,
         verdicts=name,
     )
     if verdicts and name in topics:
@@ -165,8 +176,8 @@ async def _verdicts_of(broker: Broker, contract: Contract, topic: Topic) -> tupl
     return mine, len(newest) - len(mine)
 
 
-async def _delete(cluster: Cluster, broker: Broker, found: _Found) -> None:
-    """Positions last but for what is local: a reset that was cut short can be repeated."""
+async def _delete(cluster: Cluster, broker: Broker, found: _Found) -> str:
+    """Positions last but for what is local: a reset that was cut short can be repeated. Return what local is left."""
     if found.verdict_ids:
         async with AIOKafkaProducer(**broker.client("cutover-reset"), enable_idempotence=True) as producer:
             for partition, key in found.verdict_ids:
@@ -175,5 +186,4 @@ async def _delete(cluster: Cluster, broker: Broker, found: _Found) -> None:
     await admin.delete(cluster, found.topics)
     if found.has_group:
         await delete_group(cluster, found.group)
-    if found.datadir:
-        shutil.rmtree(found.datadir)
+    return remove_state(found.datadir) if found.datadir else ""

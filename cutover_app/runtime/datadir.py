@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from cutover_app.contract.models import Contract
+from cutover_app.core.rows import TABLES
 from cutover_app.kafka.topics import app_id_of
 from cutover_app.runtime.fatal import FatalError
 
@@ -55,6 +56,30 @@ def lock_directory(directory: Path) -> IO[str]:
             f"{DATADIR_ENV}"
         ) from None
     return file
+
+
+def holds_state(directory: Path) -> bool:
+    """Tell whether a worker has ever kept its tables there."""
+    return (directory / TABLES_PLACE).is_dir()
+
+
+def remove_state(directory: Path) -> str:
+    """Remove what workers made in a directory whose lock we hold, and itself; return what is left, and why.
+
+    It stays where there is anything else in it, and where it is a mount point.
+    """
+    tables = directory / TABLES_PLACE
+    for name in TABLES:
+        for database in tables.glob(f"{name}-[0-9]*.db"):
+            wipe(database)
+    wipe(tables / CONDEMNED)
+    wipe(directory / LOCK)
+    for place in (tables, tables.parent, directory):
+        try:
+            place.rmdir()
+        except OSError as error:
+            return f"{place} ({error.strerror})"
+    return ""
 
 
 def wipe(place: Path) -> None:

@@ -26,6 +26,7 @@ from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.topics import create_topics_now
+from cutover_app.runtime.datadir import TABLES_PLACE, lock_directory
 from tests.commands.helpers import Result, Runner, legacy, rebuilt, write_contract
 
 _numbers = count(1)
@@ -338,7 +339,7 @@ def test_report_doubts_a_judge_that_stands_still(planned: Run) -> None:
 def test_reset_deletes_what_the_run_created(planned: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Topics, positions and local state go, the verdicts only when asked for, the sources never."""
     state = tmp_path / "state"
-    (state / "v1").mkdir(parents=True)
+    lock_directory(state).close()
     monkeypatch.setenv("CUTOVER_DATADIR", str(state))
 
     async def commit() -> None:
@@ -354,6 +355,35 @@ def test_reset_deletes_what_the_run_created(planned: Run, monkeypatch: pytest.Mo
     assert planned("reset", "--yes", "--verdicts").code == 0
     assert planned.topics() == set(planned.sources())
     assert "nothing is left" in planned("reset").out
+
+
+def test_reset_leaves_the_files_of_others(planned: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A datadir where no worker ever was stays as it is; of one that holds more, state goes, and the rest is named."""
+    monkeypatch.setenv("CUTOVER_DATADIR", str(tmp_path))
+    (tmp_path / "photo").write_text("")
+    result = planned("reset", "--yes")
+    assert (result.code, "local state" in result.out, (tmp_path / "photo").exists()) == (0, False, True)
+    lock_directory(tmp_path).close()
+    result = planned("reset", "--yes")
+    assert (result.code, result.err) == (0, "")
+    assert f"local state in {tmp_path}" in result.out
+    assert f"left in place: directory {tmp_path} (Directory not empty)" in result.out
+    assert (tmp_path / "photo").exists()
+    assert "nothing is left" in planned("reset").out
+
+
+def test_reset_is_refused_in_a_datadir_that_is_in_use(
+    planned: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The worker of another run has it: one line, exit 4, and nothing is deleted, here or in Kafka."""
+    monkeypatch.setenv("CUTOVER_DATADIR", str(tmp_path))
+    with lock_directory(tmp_path):
+        result = planned("reset", "--yes")
+    assert (result.code, len(result.err.splitlines())) == (4, 1)
+    assert f"{tmp_path} is in use by another process" in result.err
+    assert "nothing was deleted" in result.err
+    assert (tmp_path / TABLES_PLACE).is_dir()
+    assert planned.topics() == {*planned.sources(), *planned.created()}
 
 
 def test_reset_asks_first(planned: Run) -> None:
