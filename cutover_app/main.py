@@ -25,6 +25,7 @@ from cutover_app.kafka.acls import WORKER
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.clusters import direct_broker, is_direct, work_broker
 from cutover_app.kafka.mirror import mirror_sampler
+from cutover_app.kafka.ruled import check_rules
 from cutover_app.kafka.samplers import EndSampler, Identity
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.starts import Starts
@@ -66,7 +67,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     )
     app.always(LivenessWatch(app, _readings(app, legacy_group, contract)))
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
-    app.prepare = lambda: _prepare(contract, broker)
+    app.prepare = lambda: _prepare(contract, broker, compiled.rules)
     figures = WorkerCollector(app, contract=contract.contract, run=contract.run, rules=compiled.rules)
     app.new_web = lambda worker: WorkerWeb(worker, figures)
     check_wiring(app, agents=agents_of(contract), tables=[name for name, _ in TABLES])
@@ -78,11 +79,15 @@ def agents_of(contract: Contract) -> Sequence[str]:
     return AGENTS[1:] if is_direct(contract) else AGENTS
 
 
-async def _prepare(contract: Contract, broker: Broker) -> dict[str, str]:
-    """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name."""
+async def _prepare(contract: Contract, broker: Broker, rules: str) -> dict[str, str]:
+    """Topics first, then where the sources are read from: before anything asks for either. Return topic ids by name.
+
+    And before anybody joins the group: whoever has other rules than the run does nothing in it.
+    """
     async with Cluster(broker) as cluster:
         await check_access(cluster, contract, WORKER)
     ids = await verify_topics(contract, broker)
+    await check_rules(contract, broker, rules)
     for side in (LEGACY, REBUILT):
         await _starts(contract, side).begin(contract.start)
     return ids

@@ -12,6 +12,7 @@ from cutover_app.commands.fold import VerdictFold
 from cutover_app.commands.summary import Evidence
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import BOOKS_KEY, Books
+from cutover_app.core.foreign import foreign
 from cutover_app.core.frames import REBUILT
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
@@ -227,9 +228,6 @@ def _doubts(contract: Contract, rules: str, reader: _Reader, absent: list[str]) 
         )
     if reader.strange_marks:
         doubts.append(f"{reader.strange_marks:,} records of {fixes_of(contract)} are no marks that this reads")
-    judged = {each.rules for each in reader.books.values()}
-    if len(judged) > 1:
-        doubts.append(f"intake partitions were judged under {len(judged)} different contracts: name another `run`")
-    elif judged and rules and judged != {rules}:
-        doubts.append("this run was judged under another contract than this one: a changed contract needs a new `run`")
+    if line := foreign((each.rules for each in reader.books.values()), rules):
+        doubts.append(line)
     return doubts

@@ -15,13 +15,15 @@ from cutover_app.commands.contracts import contract_option
 from cutover_app.commands.elsewhere import look_elsewhere
 from cutover_app.commands.evidence import broker_of
 from cutover_app.commands.output import FINE, JSON, PROBLEMS, console, output_option, plain, table, write_json
-from cutover_app.commands.planning import CREATED, RunPlan, TopicLine, plan_run, specs_of
+from cutover_app.commands.planning import CREATED, Asked, RunPlan, TopicLine, plan_run, specs_of
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
 from cutover_app.contract.models import Contract
 from cutover_app.contract.units import show_duration
 from cutover_app.kafka import admin
 from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.refusal import denied
+from cutover_app.kafka.ruled import UNTOLD, foreign_rules
 from cutover_app.runtime.datadir import datadir_of
 
 VERSION = 1
@@ -58,7 +60,8 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
             datadir = str(datadir_of(contract))
             today = datetime.now(UTC).date()
             elsewhere = await look_elsewhere(contract)
-            made = plan_run(contract, rules, found, today=today, datadir=datadir, elsewhere=elsewhere)
+            begun = await _look_at_run(contract, rules)
+            made = plan_run(contract, rules, found, today=today, datadir=datadir, elsewhere=elsewhere, begun=begun)
             if options["apply"] and not made.problems:
                 await admin.apply(cluster, admin.plan(specs, found))
                 made = _created(made)
@@ -68,6 +71,15 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
         else:
             console().print(_render(made))
         return _exit_code(made)
+
+
+async def _look_at_run(contract: Contract, rules: str) -> Asked:
+    """Say what would keep workers of this contract from going on with the run."""
+    try:
+        line = await foreign_rules(contract, broker_of(contract), rules)
+    except UNTOLD as error:
+        return Asked(warnings=[f"under which contract this run was judged cannot be told: {denied(error) or error}"])
+    return Asked(problems=[line] if line else [])
 
 
 def _print_acls(contract: Contract, output: str) -> int:

@@ -66,13 +66,19 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
+class Asked:
+    """What `plan` finds out by asking for more than the topics of the work cluster."""
+
+    problems: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere(Asked):
     """What `plan` finds out about the legacy cluster, where that is another one."""
 
     legacy: TopicState | None = None
     """The legacy topic, where it is read there."""
-    problems: Sequence[str] = ()
-    warnings: Sequence[str] = ()
 
 
 def specs_of(contract: Contract) -> list[TopicSpec]:
@@ -88,19 +94,23 @@ def plan_run(
     today: date,
     datadir: str,
     elsewhere: Elsewhere | None = None,
+    begun: Asked | None = None,
 ) -> RunPlan:
-    """Return the plan of a contract's run; `elsewhere` is what there is on the legacy cluster, if that can be asked."""
+    """Return the plan of a contract's run.
+
+    `elsewhere` is what there is on the legacy cluster, if that can be asked; `begun` is about what the run has done.
+    """
     specs = specs_of(contract)
     todo = plan_topics(specs, found)
     sources = [found[spec.name] for spec in source_specs(contract) if spec.name in found]
-    elsewhere = elsewhere or Elsewhere()
+    elsewhere, begun = elsewhere or Elsewhere(), begun or Asked()
     if is_direct(contract):
         sources = [*([elsewhere.legacy] if elsewhere.legacy else []), *sources]
-    problems = [*elsewhere.problems, *todo.problems]
+    problems = [*begun.problems, *elsewhere.problems, *todo.problems]
     warnings = [line for state in sources for line in _about_source(contract, state)]
     problems += [line for state in sources for line in _too_short(contract, state)]
     warnings += _about_timestamps(sources)
-    warnings += elsewhere.warnings
+    warnings += [*begun.warnings, *elsewhere.warnings]
     warnings += _past_ignores(contract, today)
     warnings += _about_security(contract)
     if contract.limits.record > MESSAGE_BYTES_MAX - _OVERHEAD_BYTES:

@@ -30,6 +30,7 @@ from typing import Final
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import Store
 from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, tally_of
+from cutover_app.core.foreign import CHANGED, ForeignRulesError
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
 from cutover_app.core.frames import (
@@ -40,7 +41,6 @@ from cutover_app.core.frames import (
     Barrier,
     Entry,
     Frame,
-    FrameError,
     Origin,
     Records,
     Source,
@@ -70,10 +70,6 @@ from cutover_app.core.state import (
 from cutover_app.core.verdicts import INDETERMINATE, MISSING, UNDECODABLE, UNKNOWN, Finding, Position, Verdict
 
 __all__ = ["Judge", "JudgeTerms"]
-
-
-class ForeignRulesError(FrameError):
-    """An intake record or a row that was made under another contract than this worker's."""
 
 
 class Judge:
@@ -461,8 +457,7 @@ class Judge:
     def _check_rules(self, rules: str, where: str) -> None:
         if rules != self.terms.rules:
             raise ForeignRulesError(
-                f"{where} was made under rules {rules}, this worker has {self.terms.rules}: "
-                "a changed contract is a new run; set another `run`"
+                f"{where} was made under rules {rules}, this worker has {self.terms.rules}: {CHANGED}"
             )
 
 

@@ -9,7 +9,7 @@ reading.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ Enough = Callable[[Any], bool]
 WAIT_MS = 200
 RECORDS_MAX = 5_000
 FETCH_BYTES = 4 * 1024 * 1024
+
+TAIL_OFFSETS: Final = 2
+"""Offsets that are read at first where only the newest record is wanted: it, and the marker of its transaction."""
 
 BLOCK_OFFSETS: Final = 500
 """Offsets of the first block that is read backwards; each following one has twice as many."""
@@ -63,27 +66,13 @@ class TopicReader:
         named later for the first time.
         """
         consumer = self._consumer
-        places = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+        places = _places(topics)
         if not places:
             return
         if set(places) != consumer.assignment():
             await self._assign(places)
         ends = await consumer.end_offsets(places)
-        left = {place for place in places if await consumer.position(place) < ends[place]}
-        consumer.pause(*(place for place in places if place not in left))
-        consumer.resume(*left)
-        while left:
-            found = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_MAX)
-            for place, records in found.items():
-                for record in records:
-                    if record.offset < ends[place]:
-                        take(record)
-                if records and records[-1].offset >= ends[place]:
-                    consumer.seek(place, ends[place])  # what came meanwhile is for the next time
-            # The position also passes the markers of transactions, which are no records.
-            done = {place for place in left if await consumer.position(place) >= ends[place]}
-            consumer.pause(*done)
-            left -= done
+        await _read_to(consumer, ends, take)
 
     async def _assign(self, places: Sequence[TopicPartition]) -> None:
         known = {place: await self._consumer.position(place) for place in self._consumer.assignment()}
@@ -105,6 +94,54 @@ async def read_topics(broker: Broker, topics: Sequence[Topic], take: Take) -> No
     if topics:
         async with topic_reader(broker) as reader:
             await reader.catch_up(topics, take)
+
+
+async def newest_records(broker: Broker, topics: Iterable[Topic], wanted: Callable[[Any], bool]) -> list[Any]:
+    """Return the newest record of each partition that is wanted, where there is one: all partitions side by side."""
+    places = _places(topics)
+    found: dict[TopicPartition, Any] = {}
+
+    def take(record: Any) -> None:
+        if wanted(record):
+            found[TopicPartition(record.topic, record.partition)] = record
+
+    if not places:
+        return []
+    async with _consumer(broker) as consumer:
+        consumer.assign(places)
+        starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        size, left = TAIL_OFFSETS, {place: ends[place] for place in places if starts[place] < ends[place]}
+        while left:
+            lows = {place: max(starts[place], ends[place] - size) for place in left}
+            for place, low in lows.items():
+                consumer.seek(place, low)
+            await _read_to(consumer, left, take)
+            left = {place: low for place, low in lows.items() if place not in found and low > starts[place]}
+            size *= 2
+    return list(found.values())
+
+
+def _places(topics: Iterable[Topic]) -> list[TopicPartition]:
+    return [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
+
+
+async def _read_to(consumer: Any, ends: Mapping[TopicPartition, int], take: Take) -> None:
+    """Hand every record from where the consumer stands to these ends to `take`; what it has besides is left alone."""
+    left = {place for place in ends if await consumer.position(place) < ends[place]}
+    consumer.pause(*(consumer.assignment() - left))
+    consumer.resume(*left)
+    while left:
+        found = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_MAX)
+        for place, records in found.items():
+            for record in records:
+                if record.offset < ends[place]:
+                    take(record)
+            if records and records[-1].offset >= ends[place]:
+                consumer.seek(place, ends[place])  # what came meanwhile is for the next time
+        # The position also passes the markers of transactions, which are no records.
+        done = {place for place in left if await consumer.position(place) >= ends[place]}
+        consumer.pause(*done)
+        left -= done
 
 
 # -- one partition ---------------------------------------------------------------------------------------------------

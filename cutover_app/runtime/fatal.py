@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
-from cutover_app.core.judge import ForeignRulesError
+from cutover_app.core.foreign import ForeignRulesError
 from cutover_app.core.payloads import DigestError
 from cutover_app.core.state import RowError
 from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit

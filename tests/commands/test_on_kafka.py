@@ -17,14 +17,18 @@ from cutover_app.commands.offline import Offline
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
 from cutover_app.contract.models import Contract
-from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.books import BOOKS_KEY, Books
+from cutover_app.core.frames import LEGACY, REBUILT, Records, Source, encode_frame
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, TABLES
+from cutover_app.core.state import encode_row
 from cutover_app.core.verdicts import decode_verdict, encode_verdict
 from cutover_app.kafka.admin import TopicSpec, look
 from cutover_app.kafka.cluster import Cluster as Connection
+from cutover_app.kafka.ruled import foreign_rules
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of
 from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.fleet import run_command
 from cutover_app.lab.topics import create_topics_now
 from cutover_app.runtime.datadir import TABLES_PLACE, lock_directory
 from tests.commands.helpers import Result, Runner, legacy, rebuilt, write_contract
@@ -148,6 +152,12 @@ async def member(run: Run) -> Any:
         yield consumer
 
 
+async def positions(run: Run) -> dict[int, int]:
+    """Return where this run reads the rebuilt topic, which is decided before a worker joins the group."""
+    async with Connection(Broker.parse(run.bootstrap)) as connection:
+        return await connection.committed(app_id_of(run.contract), run.contract.rebuilt.topic)
+
+
 # -- plan ------------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +236,48 @@ def test_plan_finds_an_unfit_topic(planned: Run, kafka: Cluster, cutover: Runner
     result = planned("plan")
     assert result.code == 1
     assert "has 1 partitions, expected 2" in result.out
+
+
+def test_plan_and_worker_refuse_a_run_of_another_contract(planned: Run, tmp_path: Path) -> None:
+    """Whoever has other rules than the run's books is refused in one line, the worker before it joins the group."""
+    asyncio.run(planned.checkpoint([legacy(1)], [rebuilt(1)]))
+    assert planned("plan").code == 0
+    planned.file.write_text(planned.file.read_text() + "limits: {record: 7MiB}\n")
+    line = "judged under another contract than this one: a changed contract is a new run; set another `run`"
+    plan = planned("plan")
+    assert plan.code == 1
+    assert line in " ".join(plan.out.split())
+    worker = run_command(["worker", "--without-web"], planned.file, planned.bootstrap, cwd=tmp_path)
+    assert worker.returncode == 4
+    assert [each for each in worker.stderr.splitlines() if line in each and "fatal" in each]
+    assert asyncio.run(positions(planned)) == {}
+
+
+def test_rules_are_found_in_intake_too(planned: Run) -> None:
+    """What waits in intake counts where there are no books yet; what is no frame, or of another version, says nothing.
+
+    Of the books the newest row counts; a tombstone is none.
+    """
+    rules = compile_contract(planned.contract).rules
+    books, intake = changelog_of(planned.contract, BOOKS_TABLE), intake_of(planned.contract)
+
+    async def seen(topic: str, value: bytes | None) -> str:
+        async with AIOKafkaProducer(bootstrap_servers=planned.bootstrap) as producer:
+            await producer.send_and_wait(topic, value, key=BOOKS_KEY, partition=0)
+        return await foreign_rules(planned.contract, Broker.parse(planned.bootstrap), rules)
+
+    async def play() -> None:
+        other = Records("sha256:other", "sender", Source(LEGACY, "t", "", 0), [])
+        assert not await seen(intake, b"no frame")
+        assert "another contract" in await seen(intake, encode_frame(other))
+        assert not await seen(intake, encode_frame(msgspec.structs.replace(other, rules=rules)))
+        row = encode_row(Books("sha256:other", 0))
+        assert "2 different contracts" in await seen(books, row)
+        assert not await seen(books, b"\x01" + row[1:])
+        assert "2 different contracts" in await seen(books, row)
+        assert not await seen(books, None)
+
+    asyncio.run(play())
 
 
 # -- report ----------------------------------------------------------------------------------------------------------

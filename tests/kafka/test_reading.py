@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from cutover_app.kafka import reading
 from cutover_app.kafka.cluster import Cluster as Connection
-from cutover_app.kafka.reading import partition_reader, topic_reader
+from cutover_app.kafka.reading import newest_records, partition_reader, topic_reader
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.cluster import Cluster
 
@@ -70,6 +70,24 @@ def test_a_partition_is_read_backwards(
             assert await reader.at(name, 0, 41) is None  # of a transaction that was aborted
             assert await reader.at(name, 0, 10_000) is None
             assert not await reader.newest_first(empty, 0, three)
+
+    asyncio.run(play())
+
+
+def test_the_newest_record_of_each_partition(kafka: Cluster, topic: Callable[..., str]) -> None:
+    """If it stands far before the end, behind what is not wanted and what was aborted, it is found all the same."""
+    name, empty = topic("newest", partitions=2), topic("none")
+
+    async def play() -> None:
+        written = await fill(kafka, name, (20, True), (30, False), (3, True), (3, False))
+        broker = Broker.parse(kafka.bootstrap)
+        async with Connection(broker) as connection:
+            topics = (await connection.topics([name, empty])).values()
+        for wanted in (written[-1], 19, 7, 0):
+            newest = await newest_records(broker, topics, lambda each, most=wanted: int(each.value) <= most)
+            assert [int(each.value) for each in newest] == [wanted]
+        assert await newest_records(broker, topics, lambda _each: False) == []
+        assert await newest_records(broker, [], lambda _each: True) == []
 
     asyncio.run(play())
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from cutover_app.core.foreign import ForeignRulesError
 from cutover_app.core.frames import LEGACY, Records, encode_frame
-from cutover_app.core.judge import ForeignRulesError
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.judging import (
     CHECKPOINT_SECONDS,
