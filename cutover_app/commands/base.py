@@ -15,6 +15,7 @@ from faust.cli.base import Command, cli
 
 from cutover_app.commands.output import FAILED, USAGE, fail
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
+from cutover_app.contract.load import BROKER_ENV, LEGACY_BROKER_ENV
 from cutover_app.core.state import RowError
 from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit
 from cutover_app.kafka.refusal import denied
@@ -77,7 +78,9 @@ def guarded(work: Callable[[], int]) -> int:
     except KafkaUnavailable as error:
         cause = error.__cause__
         known = cause is None or isinstance(cause, KafkaConnectionError)
-        hint = "see `broker` in the contract, or CUTOVER_BROKER" if known else f"{type(cause).__name__}: {cause}"
+        variable = BROKER_ENV if error.setting == "broker" else LEGACY_BROKER_ENV
+        see = f"see `{error.setting}` in the contract, or {variable}"
+        hint = see if known else f"{type(cause).__name__}: {cause}"
         fail(FAILED, f"no Kafka broker answers at {', '.join(error.servers)}: {hint}")
     except (AccessRefused, TopicsUnfit, ImpureHookError, ComparisonError, RowError) as error:
         fail(FAILED, error)

@@ -238,7 +238,8 @@ class Cluster:
                         cause = type(error).__name__
                     await asyncio.sleep(RETRY_SECONDS)
         except TimeoutError:
-            raise NoCoordinator(self._broker.servers, group, f"{cause} for {seconds:g} s") from None
+            broker = self._broker
+            raise NoCoordinator(broker.servers, group, f"{cause} for {seconds:g} s", broker.place) from None
 
 
 async def patiently(ask: Callable[[], Awaitable[_Answer]], wanted: Callable[[], bool] = lambda: True) -> _Answer:

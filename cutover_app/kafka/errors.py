@@ -9,16 +9,18 @@ ACLS_HINT: Final = "see `cutover plan --acls`"
 class KafkaUnavailable(Exception):  # noqa: N818 - a state of the cluster, as people say it
     """No broker of the cluster answers."""
 
-    def __init__(self, servers: Sequence[str], cause: object) -> None:
+    def __init__(self, servers: Sequence[str], cause: object, setting: str = "broker") -> None:
         self.servers = tuple(servers)
+        self.setting = setting
+        """Where a contract says where they are."""
         super().__init__(f"no Kafka broker answers at {', '.join(servers)}: {cause}")
 
 
 class NoCoordinator(KafkaUnavailable):
     """Brokers answer, and none of them coordinates a consumer group."""
 
-    def __init__(self, servers: Sequence[str], group: str, cause: str) -> None:
-        super().__init__(servers, cause)
+    def __init__(self, servers: Sequence[str], group: str, cause: str, setting: str = "broker") -> None:
+        super().__init__(servers, cause, setting)
         line = (
             f"no broker at {', '.join(servers)} coordinates consumer group {group}: {cause}; groups are kept in "
             "__consumer_offsets, and it cannot be made on fewer brokers than offsets.topic.replication.factor"

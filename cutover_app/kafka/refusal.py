@@ -100,7 +100,7 @@ async def unavailable(
             line = _guess(broker, server, in_handshake=in_handshake)
         if line is not None:
             return AccessRefused(line)
-    return KafkaUnavailable(broker.servers, error)
+    return KafkaUnavailable(broker.servers, error, broker.place)
 
 
 async def _probe(broker: Broker, server: str) -> Exception | None:

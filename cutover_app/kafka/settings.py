@@ -43,6 +43,11 @@ class Broker:
         """Addresses and protocol: a port that has spoken it once speaks it always."""
         return self.servers, self.security.get("security_protocol"), self.security.get("sasl_mechanism")
 
+    @property
+    def place(self) -> str:
+        """The setting of the contract that `servers` were read from; it stands beside that of `security`."""
+        return self.setting.removesuffix("security") + "broker"
+
     def urls(self) -> list[URL]:
         """The same addresses in the form that Faust takes."""
         return [URL(f"kafka://{server}") for server in self.servers]

@@ -122,7 +122,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         try:
             await self._consumer.start()
         except (KafkaError, OSError) as error:
-            raise KafkaUnavailable(self._broker.servers, error) from error
+            raise KafkaUnavailable(self._broker.servers, error, self._broker.place) from error
 
     async def on_stop(self) -> None:
         """Finish, commit, and leave the group."""

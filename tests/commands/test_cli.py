@@ -1,5 +1,6 @@
 """The program `cutover` and its commands, seen from a shell."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,10 @@ import pytest
 from faust.cli.base import cli as faust_cli
 
 from cutover_app.commands import COMMANDS
+from cutover_app.commands.base import guarded
 from cutover_app.commands.cli import main
+from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.settings import Broker
 from tests.commands.helpers import Runner, legacy, rebuilt, write_contract, write_lines
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +94,26 @@ def test_a_broker_that_is_not_there_is_one_line_and_exit_4(cutover: Runner, comm
     [line] = result.err.splitlines()
     assert "no Kafka broker answers at 127.0.0.1:1" in line
     assert "CUTOVER_BROKER" in line
+
+
+@pytest.mark.parametrize("setting", ["broker", "legacy.broker", "legacy.mirror.broker"])
+def test_the_setting_of_the_cluster_that_is_not_there_is_named(
+    setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever cluster does not answer: the line names its own setting, and the variable that overrides that."""
+    section = setting.removesuffix("broker")
+    broker = Broker.parse("kafka://127.0.0.1:1", setting=f"{section}security", request_timeout=1.0)
+
+    async def connect() -> int:
+        async with Cluster(broker):
+            return 0
+
+    with pytest.raises(SystemExit) as ended:
+        guarded(lambda: asyncio.run(connect()))
+
+    variable = "CUTOVER_LEGACY_BROKER" if section else "CUTOVER_BROKER"
+    assert ended.value.code == 4
+    assert capsys.readouterr().err.endswith(f"answers at 127.0.0.1:1: see `{setting}` in the contract, or {variable}\n")
 
 
 @pytest.mark.parametrize(

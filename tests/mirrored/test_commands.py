@@ -73,7 +73,7 @@ def test_a_legacy_cluster_that_nobody_reaches_is_in_the_way(direct: Shop) -> Non
     assert plan.returncode == 1
     assert "the legacy cluster cannot be asked: no Kafka broker answers at 127.0.0.1:1" in " ".join(plan.stdout.split())
     assert report.returncode == 4
-    assert report.stderr.startswith("cutover: no Kafka broker answers at 127.0.0.1:1")
+    assert report.stderr.startswith("cutover: no Kafka broker answers at 127.0.0.1:1: see `legacy.broker`")
     assert "Traceback" not in plan.stderr + report.stderr
 
 
