@@ -13,7 +13,7 @@ from cutover_app.kafka.clusters import ASK_SECONDS, direct_broker, is_direct, le
 from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
 from cutover_app.kafka.headers import header_damage
 from cutover_app.kafka.mirror import legacy_topic, line_of, mirror_offsets
-from cutover_app.kafka.topics import look_at_legacy, unfit_legacy
+from cutover_app.kafka.topics import look_at_legacy
 
 FAILURES: Final = (KafkaError, KafkaUnavailable, TimeoutError, OSError)
 
@@ -32,7 +32,7 @@ async def home_of_legacy(contract: Contract, work: Cluster) -> AsyncIterator[Clu
         yield cluster
 
 
-async def look_elsewhere(contract: Contract) -> Elsewhere:
+async def look_elsewhere(contract: Contract, work: Cluster) -> Elsewhere:
     """Return what `plan` has to know about the legacy cluster."""
     legacy = contract.legacy
     broker = legacy_broker(contract, request_timeout=ASK_SECONDS)
@@ -40,10 +40,10 @@ async def look_elsewhere(contract: Contract) -> Elsewhere:
         return Elsewhere()
     if is_direct(contract):
         try:
-            state = await look_at_legacy(contract, broker)
+            state, problems = await look_at_legacy(contract, broker, work)
         except FAILURES as error:
             return Elsewhere(problems=[f"the legacy cluster cannot be asked: {error}"])
-        return Elsewhere(legacy=state, problems=unfit_legacy(contract, broker, state))
+        return Elsewhere(legacy=state, problems=problems)
     assert isinstance(legacy.mirror, Mirror)
     return Elsewhere(warnings=[*await _about_proof(contract), *await _about_headers(contract)])
 

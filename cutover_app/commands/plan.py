@@ -59,7 +59,7 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
             found = await admin.look(cluster, specs)
             datadir = str(datadir_of(contract))
             today = datetime.now(UTC).date()
-            elsewhere = await look_elsewhere(contract)
+            elsewhere = await look_elsewhere(contract, cluster)
             begun = await _look_at_run(contract, rules)
             made = plan_run(contract, rules, found, today=today, datadir=datadir, elsewhere=elsewhere, begun=begun)
             if options["apply"] and not made.problems:

@@ -128,6 +128,11 @@ class Cluster:
         answer = await self.ask(TopicMetadataRequest([]))
         return int(answer.controller_id)
 
+    async def brokers(self) -> frozenset[tuple[str, int]]:
+        """Return the addresses under which the cluster's brokers want to be reached."""
+        answer = await self.ask(TopicMetadataRequest([]))
+        return frozenset((host, port) for _node, host, port, *_rest in answer.brokers)
+
     async def names(self) -> list[str]:
         """Return the names of all topics that may be seen."""
         answer = await self.ask(TopicMetadataRequest(None))

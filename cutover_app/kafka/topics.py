@@ -63,15 +63,23 @@ def _source_spec(side: str, topic: str, *, compacted: bool) -> TopicSpec:
     return TopicSpec(topic, ours=False, configs={"cleanup.policy": "delete"}, hint=hint)
 
 
-async def look_at_legacy(contract: Contract, broker: Broker, *, settings: bool = True) -> TopicState | None:
-    """Return the legacy topic as it is on its own cluster, where it is read there; None if it does not exist."""
+async def look_at_legacy(
+    contract: Contract, broker: Broker, work: Cluster, *, settings: bool = True
+) -> tuple[TopicState | None, list[str]]:
+    """Return the legacy topic as it is on its own cluster, where it is read there, and what stands in the way.
+
+    None if it does not exist. On the work cluster the group that reads it there would be the workers' own.
+    """
     async with Cluster(broker) as cluster:
+        # Not by the clusters' ids: whoever sets up two clusters from one file may give both the same.
+        if await cluster.brokers() & await work.brokers():
+            return None, [f"{broker.place} is the work cluster: leave it out"]
         found = await look(cluster, [legacy_spec(contract)], settings=settings)
-        return found.get(contract.legacy.topic)
+    state = found.get(contract.legacy.topic)
+    return state, _unfit_legacy(contract, broker, state)
 
 
-def unfit_legacy(contract: Contract, broker: Broker, state: TopicState | None) -> list[str]:
-    """Say what stands in the way about a legacy topic that is read on its own cluster."""
+def _unfit_legacy(contract: Contract, broker: Broker, state: TopicState | None) -> list[str]:
     if state is None:
         return [f"topic {contract.legacy.topic} does not exist on the legacy cluster ({', '.join(broker.servers)})"]
     return list(plan([legacy_spec(contract)], {contract.legacy.topic: state}).problems)
@@ -122,9 +130,9 @@ async def verify_topics(contract: Contract, broker: Broker) -> dict[str, str]:
     Raises `TopicsUnfit` where anything is not as it must be.
     """
     legacy = direct_broker(contract)
-    if legacy is not None:
-        problems = unfit_legacy(contract, legacy, await look_at_legacy(contract, legacy, settings=False))
-        if problems:
-            raise TopicsUnfit(problems)
     async with Cluster(broker) as cluster:
+        if legacy is not None:
+            _state, problems = await look_at_legacy(contract, legacy, cluster, settings=False)
+            if problems:
+                raise TopicsUnfit(problems)
         return await prepare(cluster, [*source_specs(contract), *internal_specs(contract)])

@@ -77,6 +77,19 @@ def test_a_legacy_cluster_that_nobody_reaches_is_in_the_way(direct: Shop) -> Non
     assert "Traceback" not in plan.stderr + report.stderr
 
 
+def test_the_work_cluster_is_no_legacy_cluster(direct: Shop) -> None:
+    """If `legacy.broker` is the work cluster, by any name, plan and a worker say so before anything is made."""
+    port = direct.work.bootstrap.rpartition(":")[2]
+    contract = direct.contract({"broker": f"kafka://localhost:{port}"})
+    create_topics_now(direct.work.bootstrap, {direct.rebuilt: PARTITIONS[1]})
+    plan, worker = command(direct, contract, "plan", "--apply"), command(direct, contract, "worker", "--without-web")
+    line = "legacy.broker is the work cluster: leave it out"
+
+    assert (plan.returncode, worker.returncode) == (1, 4)
+    assert f"problem: {line}" in plan.stdout
+    assert f"cutover: fatal: {line}" in worker.stderr
+
+
 def test_plan_warns_of_a_mirror(kafka: Cluster, legacy: Cluster, tmp_path: Path) -> None:
     """What keeps a copy from being proven, and what the mirror does to headers, with an example of it."""
     name = f"command{next(_numbers)}"
