@@ -58,10 +58,10 @@ class plan(CutoverCommand):  # noqa: N801 - the name of the command
         async with Cluster(broker_of(contract)) as cluster:
             found = await admin.look(cluster, specs)
             datadir = str(datadir_of(contract))
-            today = datetime.now(UTC).date()
             elsewhere = await look_elsewhere(contract, cluster)
             begun = await _look_at_run(contract, rules)
-            made = plan_run(contract, rules, found, today=today, datadir=datadir, elsewhere=elsewhere, begun=begun)
+            now = datetime.now(UTC)
+            made = plan_run(contract, rules, found, now=now, datadir=datadir, elsewhere=elsewhere, begun=begun)
             if options["apply"] and not made.problems:
                 await admin.apply(cluster, admin.plan(specs, found))
                 made = _created(made)

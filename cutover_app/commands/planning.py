@@ -1,4 +1,4 @@
-"""What stands between a contract and a run: a pure function of the contract, the topics as they are, and the date.
+"""What stands between a contract and a run: a pure function of the contract, the topics as they are, and the time.
 
 *Problems* stop a run from starting, or make its verdicts impossible; *warnings* are for people to judge; the *notice*
 is what everybody who starts a run has to know.
@@ -6,9 +6,10 @@ is what everybody who starts a run has to know.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from cutover_app.contract.models import Contract, Mirror
+from cutover_app.contract.start import not_yet
 from cutover_app.contract.units import show_duration
 from cutover_app.core.frames import LEGACY, SIDES
 from cutover_app.core.rows import TABLES
@@ -91,7 +92,7 @@ def plan_run(
     rules: str,
     found: Mapping[str, TopicState],
     *,
-    today: date,
+    now: datetime,
     datadir: str,
     elsewhere: Elsewhere | None = None,
     begun: Asked | None = None,
@@ -109,9 +110,11 @@ def plan_run(
     problems = [*begun.problems, *elsewhere.problems, *todo.problems]
     warnings = [line for state in sources for line in _about_source(contract, state)]
     problems += [line for state in sources for line in _too_short(contract, state)]
+    if line := not_yet(contract.start, int(now.timestamp() * 1000)):
+        problems.append(line)
     warnings += _about_timestamps(sources)
     warnings += [*begun.warnings, *elsewhere.warnings]
-    warnings += _past_ignores(contract, today)
+    warnings += _past_ignores(contract, now.date())
     warnings += _about_security(contract)
     if contract.limits.record > MESSAGE_BYTES_MAX - _OVERHEAD_BYTES:
         most = (MESSAGE_BYTES_MAX - _OVERHEAD_BYTES) >> 20

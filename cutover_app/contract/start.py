@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, WithJsonSchema
 EARLIEST: Final = "earliest"
 LATEST: Final = "latest"
 
+CLOCKS_MS: Final = 5 * 60_000
+"""What the clocks of two machines may be apart: a start that is ahead by less may have come."""
+
 _EXPECTED: Final = "expected earliest, latest, or a time such as 2027-01-31T08:00:00+09:00 (without a zone: UTC)"
 
 
@@ -33,6 +36,13 @@ def start_ms(start: str) -> int:
     if at_ms < 0:
         raise ValueError("expected a time since 1970")
     return at_ms
+
+
+def not_yet(start: str, now_ms: int) -> str:
+    """Say that a start lies ahead; empty where it does not. Nobody can read from there, only from the end."""
+    if start in (EARLIEST, LATEST) or start_ms(start) <= now_ms + CLOCKS_MS:
+        return ""
+    return f"start: {start} has not come yet: expected earliest, latest, or a time that has passed"
 
 
 Start = Annotated[

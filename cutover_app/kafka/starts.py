@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from cutover_app.contract.start import EARLIEST as START_EARLIEST
 from cutover_app.contract.start import LATEST as START_LATEST
-from cutover_app.contract.start import start_ms
+from cutover_app.contract.start import not_yet, start_ms
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.frames import Source
 from cutover_app.core.standing import (
@@ -154,6 +154,8 @@ class Starts:
     async def _chosen(self, cluster: Cluster, topic: Topic, logs: dict[int, Log], start: str) -> dict[int, Standing]:
         """Decide where the run begins."""
         now_ms = _now_ms()
+        if line := not_yet(start, now_ms):
+            raise TopicsUnfit([line])
         if start == START_EARLIEST:
             return {
                 number: from_the_beginning(self._place(topic, number), each, now_ms) for number, each in logs.items()

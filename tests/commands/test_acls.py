@@ -1,6 +1,6 @@
 """`cutover plan --acls`: the permissions of a run, for whoever gives them."""
 
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cutover_app.commands.planning import plan_run
@@ -38,12 +38,22 @@ def test_plan_warns_of_what_is_not_safe(tmp_path: Path) -> None:
     """Credentials in the clear and host names that are not verified are allowed where asked for, and said."""
     file = write_contract(tmp_path)
     text = file.read_text()
-    today = date(2026, 1, 1)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
     clear = "security: {allow_plaintext: true, sasl: {mechanism: PLAIN, username: u, password: {env: P}}}\n"
     for section, said in (
         (clear, "cross the network in the clear"),
         ("security: {tls: {verify_hostname: false}}\n", "any host"),
     ):
         file.write_text(text + section)
-        made = plan_run(load_contract(file, {}), "", {}, today=today, datadir="")
+        made = plan_run(load_contract(file, {}), "", {}, now=now, datadir="")
         assert any(said in line for line in made.warnings)
+
+
+def test_plan_stops_where_the_start_lies_ahead(tmp_path: Path) -> None:
+    """A start that has not come yet is a problem; one within what clocks may differ is none."""
+    file = write_contract(tmp_path)
+    file.write_text(file.read_text() + "start: 2099-01-01\n")
+    contract, start = load_contract(file, {}), datetime(2099, 1, 1, tzinfo=UTC)
+    for minutes, ahead in ((60, True), (4, False), (-60, False)):
+        made = plan_run(contract, "", {}, now=start - timedelta(minutes=minutes), datadir="")
+        assert any("start: 2099-01-01 has not come yet" in line for line in made.problems) == ahead

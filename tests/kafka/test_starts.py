@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from cutover_app.core.frames import LEGACY, Edge, Source
 from cutover_app.core.standing import CREATED_ANEW, FAR_PAST, START, TRUNCATED, UNKNOWN_END, Standing, note_of
 from cutover_app.kafka.cluster import Cluster as Questions
+from cutover_app.kafka.errors import TopicsUnfit
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.starts import Resolved, Starts
 from cutover_app.lab.cluster import Cluster
@@ -87,6 +88,18 @@ def test_a_time_and_an_earliest_that_is_gone(play: Callable[..., Any]) -> None:
         assert await desk.starts.first_ms(1) == 7_000
 
     play(scene, partitions=3)
+
+
+def test_a_start_that_has_not_come_yet_is_refused(play: Callable[..., Any]) -> None:
+    """It would mean the end, without a word; but where a run has begun, nothing is asked any more."""
+
+    async def scene(desk: Desk) -> None:
+        with pytest.raises(TopicsUnfit, match="start: 2099-01-01 has not come yet"):
+            await desk.starts.begin("2099-01-01")
+        assert await desk.starts.begin("latest") == {0: 0}
+        assert await desk.starts.begin("2099-01-01") == {}
+
+    play(scene)
 
 
 def test_a_partition_that_comes_later_is_read_from_its_beginning(play: Callable[..., Any]) -> None:
