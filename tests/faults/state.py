@@ -120,8 +120,11 @@ async def cut(ground: Ground, seen: Seen) -> None:
         async def anew(said: str) -> None:
             (worker,) = stage.fleet.start()
             await _until(lambda: AGAIN in logged(worker))
+            since_ms = time.time() * 1000
             seen.expect(said in logged(worker), said)
-            await asyncio.sleep(4)
+            async with asyncio.timeout(60):  # who is killed before it has books again is found without books
+                while min(stage.watch.books_ms.get(number, 0) for number in everywhere) < since_ms:
+                    await stage.watch.look()
             stage.fleet.kill(worker)
 
         stage.fleet.kill(stage.fleet.running[0])
