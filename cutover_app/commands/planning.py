@@ -13,7 +13,7 @@ from cutover_app.contract.start import not_yet
 from cutover_app.contract.units import show_duration
 from cutover_app.core.frames import LEGACY, SIDES
 from cutover_app.core.rows import TABLES
-from cutover_app.kafka.admin import MESSAGE_BYTES_MAX, TopicSpec, TopicState
+from cutover_app.kafka.admin import TopicSpec, TopicState
 from cutover_app.kafka.admin import plan as plan_topics
 from cutover_app.kafka.clusters import is_direct
 from cutover_app.kafka.topics import app_id_of, changelog_of, fixes_of, intake_of, internal_specs, source_specs
@@ -27,9 +27,6 @@ NOTICE = (
     "intake, the tables and their changelogs hold whole messages: protect them like the source topics (same ACLs; "
     "local state in {datadir})"
 )
-
-_OVERHEAD_BYTES = 1024 * 1024
-"""What a message may grow by on its way through intake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +113,6 @@ def plan_run(
     warnings += [*begun.warnings, *elsewhere.warnings]
     warnings += _past_ignores(contract, now.date())
     warnings += _about_security(contract)
-    if contract.limits.record > MESSAGE_BYTES_MAX - _OVERHEAD_BYTES:
-        most = (MESSAGE_BYTES_MAX - _OVERHEAD_BYTES) >> 20
-        problems.append(f"limits.record is more than intake can carry: set {most}MiB or less")
     return RunPlan(
         contract=contract.contract,
         run=contract.run,

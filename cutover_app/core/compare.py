@@ -140,14 +140,13 @@ def all_differences(
 def at_most(found: list[Finding]) -> tuple[Finding, ...]:
     """Return the most findings that a verdict may have, each with the longest path that it may have."""
     most, longest = limits.FINDINGS_MAX, limits.PATH_CHARS_MAX
-    found = [
+    listed = [
         each if len(each.path) <= longest else msgspec.structs.replace(each, path=each.path[:longest] + "…")
-        for each in found[: most + 1]
-    ] + found[most + 1 :]
-    if len(found) <= most:
-        return tuple(found)
-    rest = Finding(found[most].kind, "$", note=f"{len(found) - most} more findings are not listed")
-    return (*found[:most], rest)
+        for each in found[:most]
+    ]
+    if len(found) > most:
+        listed.append(Finding(found[most].kind, "$", note=f"{len(found) - most} more findings are not listed"))
+    return tuple(listed)
 
 
 class _Walk:

@@ -41,7 +41,7 @@ MOVED_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
-_At = tuple[int, str]
+At = tuple[int, str]
 """A position, and the text that is committed beside it."""
 
 
@@ -239,7 +239,7 @@ async def rejoin(consumer: Any) -> None:
     consumer._coordinator.request_rejoin()
 
 
-async def commit(consumer: Any, commits: Mapping[TP, _At]) -> dict[TP, _At]:
+async def commit(consumer: Any, commits: Mapping[TP, At]) -> dict[TP, At]:
     """Commit positions, each with its text; return those of partitions that are still there.
 
     Raises what the consumer raises, or `TimeoutError`.

@@ -30,6 +30,7 @@ from cutover_app.runtime.consuming import (
     GO_ON_SECONDS,
     MOVED_SECONDS,
     POLL_SECONDS,
+    At,
     commit,
     fetch_chunks,
     go_on,
@@ -64,8 +65,8 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         self._open: set[TP] = set()
         self._held: frozenset[TP] = frozenset()
         self._tenure = 0
-        self._committable: dict[TP, tuple[int, str]] = {}
-        self._committed: dict[TP, tuple[int, str]] = {}
+        self._committable: dict[TP, At] = {}
+        self._committed: dict[TP, At] = {}
         self._holds = False
         self._moved_next = 0.0
         self.doubts = Doubts()

@@ -34,6 +34,7 @@ from cutover_app.runtime.consuming import (
     GO_ON_SECONDS,
     MOVED_SECONDS,
     POLL_SECONDS,
+    At,
     commit,
     fetch_chunks,
     go_on,
@@ -121,11 +122,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     async def _rejoin(self) -> None:
         await rejoin(self._ensure_consumer())
 
-    async def commit_with_notes(self, commits: Mapping[TP, tuple[int, str]]) -> dict[TP, tuple[int, str]]:
+    async def commit_with_notes(self, commits: Mapping[TP, At]) -> dict[TP, At]:
         """Commit positions, each with its text; return those that are committed, none where the group has moved on."""
-        return cast("dict[TP, tuple[int, str]]", await self.call_thread(self._commit_with_notes, dict(commits)))
+        return cast("dict[TP, At]", await self.call_thread(self._commit_with_notes, dict(commits)))
 
-    async def _commit_with_notes(self, commits: dict[TP, tuple[int, str]]) -> dict[TP, tuple[int, str]]:
+    async def _commit_with_notes(self, commits: dict[TP, At]) -> dict[TP, At]:
         consumer = self._ensure_consumer()
         failpoint("offsets.commit")
         try:
@@ -182,8 +183,8 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._streams_open = False
-        self._committable: dict[TP, tuple[int, str]] = {}
-        self._committed: dict[TP, tuple[int, str]] = {}
+        self._committable: dict[TP, At] = {}
+        self._committed: dict[TP, At] = {}
         self._following = Following(self.app.doubts)
         self._waiting: Counter[str] = Counter()
         self._idle: dict[str, asyncio.Event] = {}
