@@ -59,7 +59,10 @@ def describe(key: bytes, value: bytes, show_key: ShowKey = hidden_key) -> Shown:
         "key": show_key(key[len(row.order) :]),
         "expected": [_describe(record) for record in row.expected],
         "actual": [_describe(record) for record in row.actual],
-        "published": [{"outcome": said.outcome, "rev": said.rev, "findings": said.families} for said in row.published],
+        "published": [
+            {"outcome": said.outcome, "rev": said.rev, "findings": [row.families[place] for place in said.families]}
+            for said in row.published
+        ],
         "last_judge_ms": row.last_ms,
     }
 

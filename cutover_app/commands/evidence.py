@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cutover_app.commands.elsewhere import home_of_legacy
-from cutover_app.commands.fixes import FamilyName, Mark, read_mark
+from cutover_app.commands.fixes import Mark, read_mark
 from cutover_app.commands.fold import VerdictFold
 from cutover_app.commands.summary import Evidence
 from cutover_app.contract.models import Contract
@@ -16,7 +16,7 @@ from cutover_app.core.foreign import foreign
 from cutover_app.core.frames import REBUILT
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
-from cutover_app.core.verdicts import decode_verdict
+from cutover_app.core.verdicts import FamilyName, decode_verdict
 from cutover_app.kafka.cluster import EARLIEST, LATEST, YOUNGEST, Cluster, Topic
 from cutover_app.kafka.clusters import ASK_SECONDS, work_broker
 from cutover_app.kafka.reading import TopicReader, topic_reader

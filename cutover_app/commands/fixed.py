@@ -14,7 +14,6 @@ from cutover_app.commands.contracts import contract_option
 from cutover_app.commands.evidence import broker_of, gather
 from cutover_app.commands.fixes import (
     REASON_CHARS_MAX,
-    FamilyName,
     FixError,
     Mark,
     choose_family,
@@ -40,6 +39,7 @@ from cutover_app.commands.output import (
 from cutover_app.commands.summary import Evidence
 from cutover_app.contract.load import load_contract
 from cutover_app.contract.models import Contract
+from cutover_app.core.verdicts import OTHER_PATHS, FamilyName
 from cutover_app.kafka import admin
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.topics import fixes_of, fixes_spec
@@ -110,7 +110,8 @@ def _check_options(options: dict[str, Any]) -> None:
 
 def _family(evidence: Evidence, options: dict[str, Any]) -> FamilyName:
     marked = list(evidence.marks)
-    known = marked if options["undo"] else [*((row.kind, row.path) for row in evidence.families), *marked]
+    families = [(row.kind, row.path) for row in evidence.families]
+    known = marked if options["undo"] else [*(each for each in families if each[1] != OTHER_PATHS), *marked]
     try:
         return choose_family(options["family"], known)
     except FixError as error:

@@ -16,9 +16,7 @@ from typing import Final
 import msgspec
 
 from cutover_app.core.state import family_key
-
-FamilyName = tuple[str, str]
-"""Kind and path without positions, as the report shows them."""
+from cutover_app.core.verdicts import FamilyName
 
 VERSION: Final = 1
 

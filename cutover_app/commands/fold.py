@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from cutover_app.commands.fixes import FamilyName, Mark, is_past
-from cutover_app.core.verdicts import FINE, INDETERMINATE, Verdict, family_of
+from cutover_app.commands.fixes import Mark, is_past
+from cutover_app.core.verdicts import FINE, INDETERMINATE, OTHER_PATHS, FamilyName, Verdict, family_of
 
 KEPT_MAX: Final = 32
 """Verdicts kept per family as candidates for samples; more than are shown, because revisions take some away."""
@@ -105,6 +105,19 @@ class VerdictFold:
     def findings(self) -> Counter[FamilyName]:
         """Count, by family, the ids that have such a finding now."""
         return Counter(family for said in self._said.values() if said.outcome not in FINE for family in said.families)
+
+    def unsaid(self, known: Counter[FamilyName]) -> Counter[FamilyName]:
+        """Count, by family, the findings that judges know to be open and that are in no verdict.
+
+        Beyond the limit of families a judge counts all of a kind as one: where these are in verdicts, there are as many
+        of their kind that no other family accounts for.
+        """
+        said = self.findings()
+        others: Counter[str] = Counter()
+        for (kind, _), count in (said - known).items():
+            others[kind] += count
+        said.update({(kind, OTHER_PATHS): count for kind, count in others.items()})
+        return known - said
 
     def past(self, marks: Mapping[FamilyName, Mark]) -> int:
         """Count the problems that are older than the fixes of all of their families."""

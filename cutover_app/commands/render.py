@@ -37,6 +37,9 @@ STYLES: Final = {
 
 _CELL_CHARS_MAX: Final = 60
 
+FAMILIES_SHOWN: Final = 50
+"""Families in the tables, those with most open findings first."""
+
 
 def exit_code(report: Report) -> int:
     """Return the exit code of a conclusion."""
@@ -61,7 +64,7 @@ def report_table(report: Report) -> RenderableType:
     """Return a report as tables, the conclusion last: that is where a terminal ends."""
     parts: list[RenderableType] = [_title(report)]
     if report.families:
-        parts.append(_families(report))
+        parts += _families(report)
         parts += [_fixed(family) for family in report.families if family.fixed_ms is not None]
         parts += _samples(report)
     parts += [_books(report), *_ranges(report), *_lines(report)]
@@ -91,11 +94,12 @@ _FAMILY_COLUMNS: Final[tuple[tuple[str, str, Callable[[Family], str]], ...]] = (
 )
 
 
-def _families(report: Report) -> Table:
+def _families(report: Report) -> list[RenderableType]:
     drawn = table("Families of findings", *((name, side) for name, side, _ in _FAMILY_COLUMNS))
-    for family in report.families:
+    for family in report.families[:FAMILIES_SHOWN]:
         drawn.add_row(*(show(family) for _, _, show in _FAMILY_COLUMNS))
-    return drawn
+    more = len(report.families) - FAMILIES_SHOWN
+    return [drawn, Text(f"and {more:,} families more: `--output json` shows all")] if more > 0 else [drawn]
 
 
 def _fixed(family: Family) -> Text:
@@ -110,7 +114,7 @@ def _fixed(family: Family) -> Text:
 
 
 def _samples(report: Report) -> list[Table]:
-    rows = [(family, sample) for family in report.families for sample in family.samples]
+    rows = [(family, sample) for family in report.families[:FAMILIES_SHOWN] for sample in family.samples]
     if not rows:
         return []
     drawn = table("Samples", "kind", "path", "key", "expected", "actual", "legacy", "rebuilt")

@@ -34,7 +34,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from cutover_app.commands.fixes import FamilyName, Mark, show_time, shown_family
+from cutover_app.commands.fixes import Mark, show_time, shown_family
 from cutover_app.commands.fold import Ages, VerdictFold
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
@@ -42,7 +42,7 @@ from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
 from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
-from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, Finding, Position, Verdict, family_of
+from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, FamilyName, Finding, Position, Verdict, family_of
 from cutover_app.core.waiting import CHECKPOINT_MS, seconds
 
 CONCLUSION_FINE: Final = "fine"
@@ -273,7 +273,7 @@ def _doubts_about_verdicts(evidence: Evidence) -> list[str]:
     if outcomes[INDETERMINATE]:
         why = "near a range that nobody can read, behind a mirror that is not proven, or of a key with too many records"
         doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate ({why}; their notes say which)")
-    unsaid = _open_findings(evidence) - evidence.verdicts.findings()
+    unsaid = evidence.verdicts.unsaid(_open_findings(evidence))
     if unsaid:
         family, count = unsaid.most_common(1)[0]
         more = f", and some of {len(unsaid) - 1:,} other families," if len(unsaid) > 1 else ""

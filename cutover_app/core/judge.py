@@ -45,7 +45,7 @@ from cutover_app.core.frames import (
     Records,
     Source,
 )
-from cutover_app.core.limits import CROWDED_MAX
+from cutover_app.core.limits import CROWDED_MAX, RECORD_BYTES, ROW_BYTES_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
@@ -229,7 +229,7 @@ class Judge:
                 row = None
             if apart:
                 self._join_order(entry.order, key, now, source, is_new=row is None)
-            if row is not None and len(row.expected) + len(row.actual) >= most:
+            if row is not None and _is_full(row, entry, most):
                 self._crowd_out(frame.source, entry, key, row, now)
                 accepted -= 1
                 continue
@@ -238,6 +238,7 @@ class Judge:
                 if not apart:
                     rows.await_forgetting(key)
             row.last_ms = now
+            row.beside += len(entry.beside)
             (row.expected if side == LEGACY else row.actual).append(_record(entry, source, position, now))
             add_payload(side, position, PendingRow(key, now, entry.payload))
             touched[key] = None
@@ -459,6 +460,11 @@ class Judge:
             raise ForeignRulesError(
                 f"{where} was made under rules {rules}, this worker has {self.terms.rules}: {CHANGED}"
             )
+
+
+def _is_full(row: KeyRow, entry: Entry, most: int) -> bool:
+    held = len(row.expected) + len(row.actual)
+    return held >= most or held * RECORD_BYTES + row.beside + len(entry.beside) > ROW_BYTES_MAX
 
 
 def _place_of(source: Source, entry: Entry) -> Position:

@@ -39,6 +39,13 @@ KEY_RECORDS_MAX = 50_000
 """Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are
 remembered is indeterminate: its partner may be one of those that are not paired any more."""
 
+ROW_BYTES_MAX = 15 * 1024 * 1024
+"""Bytes that the row of one match key may come to; it has to fit into the largest record of our topics. What comes
+beyond them is treated like what comes beyond KEY_RECORDS_MAX."""
+
+RECORD_BYTES = 256
+"""Bytes that one record counts for in the row of its key, with its verdict, and without what travels beside it."""
+
 ENTRY_BYTES_MAX = 15 * 1024 * 1024
 """Bytes of one entry, its payload and what travels beside it; a message that would make a larger one is rejected. Alone
 in its frame it fits into the largest record of our topics, which is of 16 MiB."""
@@ -69,6 +76,10 @@ IMBALANCES_MAX = 16
 
 BUCKET_KEYS_MAX = 4096
 """Match keys in one bucket of the queue of what is to be forgotten (R7)."""
+
+FAMILIES_MAX = 4096
+"""Families of an intake partition from which on findings under new paths are counted as one family of their kind. The
+last verdict before may bring some more."""
 
 SAMPLES_MAX = 5
 """Verdict ids kept as samples of a family."""

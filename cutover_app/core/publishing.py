@@ -23,6 +23,7 @@ from cutover_app.core.verdicts import (
     MISSING,
     RESOLVED,
     UNKNOWN,
+    FamilyName,
     Finding,
     Position,
     Verdict,
@@ -66,7 +67,7 @@ class Publisher:
 
     def once(self, origin: Origin, position: Position, outcome: str, finding: Finding, key: list[Any]) -> None:
         """Publish the verdict of a record that is not kept; `key` as it is shown. It never changes."""
-        self._count((family_of(finding),), (), origin, position.timestamp)
+        self._count([self._rows.counted_in(family_of(finding))], [], origin, position.timestamp)
         legacy, rebuilt = (position, UNSET) if origin.source.side == LEGACY else (UNSET, position)
         self._emit(origin, _Said(outcome, (finding,)), rev=1, key=key, legacy=legacy, rebuilt=rebuilt)
 
@@ -108,10 +109,12 @@ class Publisher:
         elif published.fingerprint == fingerprint:
             return
         origin = self._origin(record)
-        families = [] if said.outcome in FINE else sorted({family_of(finding) for finding in said.findings})
-        self._count(families, published.families, origin, record.timestamp)
+        known_families = known.row.families
+        families = [] if said.outcome in FINE else self._families_of(said.findings)
+        self._count(families, [known_families[place] for place in published.families], origin, record.timestamp)
         published.rev += 1
-        published.outcome, published.fingerprint, published.families = said.outcome, fingerprint, families
+        published.outcome, published.fingerprint = said.outcome, fingerprint
+        published.families = _places(known_families, families)
         self._emit(
             origin,
             said,
@@ -152,13 +155,7 @@ class Publisher:
         )
         self._verdicts.append(verdict)
 
-    def _count(
-        self,
-        families: tuple[tuple[str, str], ...] | list[tuple[str, str]],
-        before: tuple[tuple[str, str], ...] | list[tuple[str, str]],
-        origin: Origin,
-        at_ms: int,
-    ) -> None:
+    def _count(self, families: list[FamilyName], before: list[FamilyName], origin: Origin, at_ms: int) -> None:
         """Move a verdict from the families that it was in to those that it is in."""
         for kind, path in before:
             if (kind, path) not in families:
@@ -172,6 +169,9 @@ class Publisher:
             row.first_ms, row.last_ms = min(row.first_ms, at_ms), max(row.last_ms, at_ms)
             if len(row.samples) < SAMPLES_MAX:
                 row.samples.append(verdict_id(self._terms.contract, origin))
+
+    def _families_of(self, findings: tuple[Finding, ...]) -> list[FamilyName]:
+        return sorted({self._rows.counted_in(family_of(finding)) for finding in findings})
 
     def _unreadable_near(self, side: int, record: Rec) -> tuple[Position, ...]:
         """Return unreadable records of the other side within grace of this one; each may be its partner (R11)."""
@@ -205,6 +205,16 @@ def _fingerprint(said: _Said, partner: Position | UnsetType) -> bytes:
         None if said.pair is UNSET else said.pair,
     )
     return blake2b(msgspec.msgpack.encode(shown), digest_size=8).digest()
+
+
+def _places(known: list[FamilyName], families: list[FamilyName]) -> list[int]:
+    """Return where these families stand in the list of those that are known, which takes in what it lacks."""
+    places = {family: place for place, family in enumerate(known)}
+    for family in families:
+        if family not in places:
+            places[family] = len(known)
+            known.append(family)
+    return [places[family] for family in families]
 
 
 def _delay(legacy: Position | UnsetType, rebuilt: Position | UnsetType) -> int | UnsetType:

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, TypeVar
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import SCAN_ROWS, RowCache, Store, scan_all
 from cutover_app.core.frames import LEGACY, REBUILT
-from cutover_app.core.limits import BUCKET_KEYS_MAX
+from cutover_app.core.limits import BUCKET_KEYS_MAX, FAMILIES_MAX
 from cutover_app.core.state import (
     MARK_PREFIX,
     MARK_ROW,
@@ -44,6 +44,7 @@ from cutover_app.core.state import (
     pending_key,
     position_of,
 )
+from cutover_app.core.verdicts import OTHER_PATHS, FamilyName
 
 PENDING_TABLE: Final = "pending"
 SETTLED_TABLE: Final = "settled"
@@ -306,6 +307,13 @@ class Rows:
         self._books.buckets = (first, following)
 
     # -- families ------------------------------------------------------------------------------------------------------
+
+    def counted_in(self, family: FamilyName) -> FamilyName:
+        """Return the family that a finding of `family` is counted in: itself, or beyond the limit one for all."""
+        kind, path = family
+        if not path or len(self._families) < FAMILIES_MAX or family_key(kind, path) in self._families:
+            return family
+        return kind, OTHER_PATHS
 
     def family(self, kind: str, path: str, at_ms: int) -> FamilyRow:
         """Return the row of a family for changing it."""

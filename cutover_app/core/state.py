@@ -24,8 +24,9 @@ import msgspec
 
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.limits import FRAME_ENTRIES_MAX
+from cutover_app.core.verdicts import FamilyName
 
-ROW_VERSION: Final = b"\x02"
+ROW_VERSION: Final = b"\x03"
 
 PENDING: Final = 0
 PAIRED: Final = 1
@@ -91,7 +92,8 @@ class Published(msgspec.Struct, array_like=True):
     rev: int
     outcome: str
     fingerprint: bytes
-    families: list[tuple[str, str]]
+    families: list[int]
+    """Places in the list of families of its row."""
 
 
 class KeyRow(msgspec.Struct, array_like=True):
@@ -106,6 +108,10 @@ class KeyRow(msgspec.Struct, array_like=True):
     """The order key, where that is not the match key."""
     noted: int = 0
     """TIMED, FULL, LEGACY_FULL, and SPREAD and CROWDED where the order key is the match key."""
+    families: list[FamilyName] = []
+    """All that its verdicts have been in, each but once: many verdicts of one key are wrong in the same way."""
+    beside: int = 0
+    """Bytes that travel beside its records."""
 
     def of(self, side: int) -> list[Rec]:
         """Return the records of one side."""

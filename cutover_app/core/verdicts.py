@@ -127,8 +127,15 @@ def decode_verdict(data: bytes) -> Verdict:
     return _decoder.decode(data)
 
 
-def family_of(finding: Finding) -> tuple[str, str]:
-    """Return (kind, path without positions): what findings with one cause have in common."""
+FamilyName = tuple[str, str]
+"""Kind and path without positions: what findings with one cause have in common."""
+
+OTHER_PATHS: Final = "(other paths)"
+"""Where a path of a family would stand: all of its kind beyond the limit of families."""
+
+
+def family_of(finding: Finding) -> FamilyName:
+    """Return the family of a finding."""
     path = finding.path
     if "[" not in path:
         return finding.kind, path

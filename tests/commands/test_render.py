@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cutover_app.commands.output import plain, shown, write_json
-from cutover_app.commands.render import exit_code, print_report, report_json
+from cutover_app.commands.render import FAMILIES_SHOWN, exit_code, print_report, report_json
 from cutover_app.commands.summary import Report, summarise
 from cutover_app.core.frames import LEGACY, Edge, Source
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
@@ -39,6 +39,15 @@ def test_a_report_as_tables() -> None:
     assert ["= paired", "5", "5"] in cells
     assert ["frontier behind by", "2.0 s", "2.0 s"] in cells
     assert lines[-1] == "PROBLEMS: 1 open problems: 1 mismatch"
+
+
+def test_of_many_families_the_first_are_shown() -> None:
+    """A wrong map brings a family per name: the tables show those with most open findings, and where the others are."""
+    rows = [FamilyRow("wrong_value", f"$.{place}", 7, 1 + place, 5, 5, []) for place in range(FAMILIES_SHOWN + 20)]
+    shown = text(summarise(evidence(books(), families=rows)))
+    assert "$.69" in shown
+    assert "$.19" not in shown
+    assert "and 20 families more: `--output json` shows all" in shown
 
 
 def test_a_report_as_json() -> None:

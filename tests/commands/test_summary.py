@@ -12,7 +12,7 @@ from cutover_app.core.books import Books
 from cutover_app.core.frames import LEGACY, REBUILT, Edge, Source
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, FamilyRow
-from cutover_app.core.verdicts import Finding, Position, Verdict
+from cutover_app.core.verdicts import OTHER_PATHS, Finding, Position, Verdict
 
 NOW = 1_760_000_000_000
 
@@ -81,6 +81,7 @@ def evidence(*rows: Books, said: VerdictFold | None = None, **more: Any) -> Evid
 OPEN_FAMILY = FamilyRow("wrong_value", "$.total", 1, 1, 5, 5, [])
 MANY = FamilyRow("missing", "", 400, 400, 5, 5, [])
 FIXED = {("wrong_value", "$.total"): Mark(from_ms=1_000, at=1_000)}
+BEYOND = FamilyRow("wrong_value", OTHER_PATHS, 2, 2, 5, 5, [])
 CLOSED_FAMILY = FamilyRow("wrong_value", "$.total", 1, 0, 5, 5, [])
 
 TRUTH: list[tuple[str, Evidence, str, str]] = [
@@ -149,6 +150,18 @@ TRUTH: list[tuple[str, Evidence, str, str]] = [
         ),
         "cannot tell",
         "1 open findings wrong_value $.total are in no verdict",
+    ),
+    (
+        "C7 paths beyond the limit",
+        evidence(books(), families=[BEYOND], said=fold(verdict(1), verdict(2)), marks=FIXED, read_since=1),
+        "fine",
+        "nothing is open",
+    ),
+    (
+        "C7 one of them is gone",
+        evidence(books(), families=[BEYOND], said=fold(verdict(1)), marks=FIXED, read_since=1),
+        "cannot tell",
+        "1 open findings wrong_value (other paths) are in no verdict",
     ),
     ("C7 a closed family", evidence(books(), families=[CLOSED_FAMILY]), "fine", "5 pairs"),
     ("C8 bad input", evidence(books(), doubts=["the dump goes back"]), "cannot tell", "the dump goes back"),

@@ -3,9 +3,11 @@
 import pytest
 
 from cutover_app.core.decide import CROWDED_NOTE
-from cutover_app.core.frames import LEGACY, REBUILT
-from cutover_app.core.limits import CROWDED_MAX
+from cutover_app.core.frames import LEGACY, REBUILT, Entry
+from cutover_app.core.limits import CROWDED_MAX, FAMILIES_MAX, RECORD_BYTES, ROW_BYTES_MAX
+from cutover_app.core.rows import SETTLED_TABLE
 from cutover_app.core.state import PAIRED, PENDING, UNDETERMINED
+from cutover_app.core.verdicts import OTHER_PATHS, Finding
 from tests.core.history import GRACE_MS, REMEMBER_MS, Log, entry
 
 SECONDS = GRACE_MS // 1000 + 4
@@ -59,6 +61,70 @@ def test_the_limit_is_of_one_key() -> None:
     assert log.judge.balance() == []
     legacy, rebuilt = (log.judge.books.ledgers[side].tallies for side in (LEGACY, REBUILT))
     assert (legacy[PAIRED], legacy[UNDETERMINED], rebuilt[PAIRED], rebuilt[UNDETERMINED]) == (1, 3, 1, 1)
+
+
+def test_what_travels_beside_its_records_counts_too() -> None:
+    """A row that no record of a changelog could hold is not grown: few records with much beside them are crowded."""
+    half = b"x" * (ROW_BYTES_MAX // 2 - RECORD_BYTES)
+    log = Log()
+    log.legacy(entry(0, "a=x", beside=half), entry(1, "b=x", beside=half), entry(2, "a=y"))
+    log.rebuilt(entry(0, "a=x", beside=half), entry(1, "a=y", beside=b"x"), entry(2, "b=x", beside=half))
+    log.pass_time(SECONDS)
+    changes = log.judge.checkpoint()
+
+    assert log.outcomes() == {"L2": "indeterminate", "R1": "indeterminate"}
+    assert log.judge.balance() == []
+    assert max(len(row or b"") for row in changes[SETTLED_TABLE].values()) < ROW_BYTES_MAX + 1_000
+
+
+def test_a_row_says_once_what_its_verdicts_have_in_common() -> None:
+    """Thousands of messages of one key that are wrong in the same fifty ways fit into its row."""
+    paths = tuple(Finding("wrong_value", f"$.{'field' * 20}{number}") for number in range(50))
+    log = Log(diff=lambda *_: paths)
+    for place in range(400):
+        log.legacy(entry(place, f"a={place}"))
+        log.rebuilt(entry(place, f"a=not {place}"))
+    log.pass_time(SECONDS)
+    changes = log.judge.checkpoint()
+
+    assert set(log.outcomes().values()) == {"mismatch"}
+    assert max(len(row or b"") for row in changes[SETTLED_TABLE].values()) < 800 * RECORD_BYTES
+    log.crash()
+    log.rebuilt(entry(400, "a=399"))
+    log.checkpoint()
+    assert {row.open for row in log.judge._rows.families() if row.path} == {399}
+
+
+def _named_by_data(expected: Entry, _: Entry) -> tuple[Finding, ...]:
+    """A finding under a name of its own, and one more where the message is far from it."""
+    name = expected.payload.decode()
+    far = (Finding("wrong_value", "$.far"),) if name.startswith("far") else ()
+    return Finding("wrong_value", f"$.{name}"), *far
+
+
+def test_families_beyond_the_limit_are_one_of_their_kind() -> None:
+    """Names that come from data do not fill the memory; every finding is counted, and uncounted when it goes."""
+    log = Log(diff=_named_by_data)
+    most = FAMILIES_MAX + 5
+    log.legacy(*(entry(place, f"{place}=far{place}") for place in range(most)))
+    log.rebuilt(*(entry(place, f"{place}=x") for place in range(most)))
+    log.pass_time(SECONDS)
+    log.checkpoint()
+    log.crash()
+    others = ("wrong_value", OTHER_PATHS)
+    named = {("wrong_value", f"$.far{place}"): 1 for place in range(FAMILIES_MAX - 1)}
+    assert _open_families(log) == named | {("wrong_value", "$.far"): most, others: 6}
+
+    log.legacy(*(entry(most + place, f"{place}=near{place}") for place in (0, most - 1)))
+    log.pass_time(SECONDS)
+    log.checkpoint()
+    del named["wrong_value", "$.far0"]
+    still = {("wrong_value", "$.far"): most - 2, others: 6 - 1 + 2, ("missing", ""): 2}
+    assert _open_families(log) == named | still
+
+
+def _open_families(log: Log) -> dict[tuple[str, str], int]:
+    return {(row.kind, row.path): row.open for row in log.judge._rows.families() if row.open}
 
 
 def test_a_key_is_crowded_only_while_it_is_remembered() -> None:

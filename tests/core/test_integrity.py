@@ -9,7 +9,7 @@ from cutover_app.core.integrity import Found, flaw
 from cutover_app.core.judge import Judge
 from cutover_app.core.memory import MemoryStore
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, PENDING_TABLE, SETTLED_TABLE
-from cutover_app.core.state import RowError, bucket_key, decode_row, encode_row
+from cutover_app.core.state import ROW_VERSION, RowError, bucket_key, decode_row, encode_row
 from tests.core.history import Log, entry, terms
 
 
@@ -69,7 +69,7 @@ def test_a_row_that_somebody_else_wrote_is_noticed(table: str) -> None:
     log = lived()
     key = first_key(log, table)
     row = log.store.get(table, key)
-    log.store.commit({table: {key: b"\x02 not a row"}})
+    log.store.commit({table: {key: ROW_VERSION + b" not a row"}})
     assert "damaged" in flaw(log.store, Found(0))
     log.store.commit({table: {key: row}})
     assert flaw(log.store, Found(0)) == ""
@@ -106,9 +106,10 @@ def test_rows_of_another_version() -> None:
     log = lived()
     books = log.store.get(BOOKS_TABLE, BOOKS_KEY)
     assert books is not None
-    log.store.commit({BOOKS_TABLE: {BOOKS_KEY: b"\x01" + books[1:]}})
-    assert "version 01, this program writes version 02" in flaw(log.store, Found(0))
-    log.store.commit({BOOKS_TABLE: {BOOKS_KEY: b"\x03" + books[1:]}})
+    (ours,) = ROW_VERSION
+    log.store.commit({BOOKS_TABLE: {BOOKS_KEY: bytes((ours - 1,)) + books[1:]}})
+    assert f"version {ours - 1:02x}, this program writes version {ours:02x}" in flaw(log.store, Found(0))
+    log.store.commit({BOOKS_TABLE: {BOOKS_KEY: bytes((ours + 1,)) + books[1:]}})
     with pytest.raises(RowError, match="a newer program has taken over"):
         flaw(log.store, Found(0))
 
