@@ -15,7 +15,6 @@ from cutover_app.commands.summary import CONCLUSION_CANNOT_TELL, CONCLUSION_FINE
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES
-from cutover_app.core.state import other
 from cutover_app.core.waiting import CHECKPOINT_MS, VOUCH_INTERVALS, Look, Reason, SideLook, reasons
 
 MIRROR_UNPROVEN: Final = "the mirror is not proven: nobody can say how far the copy of the legacy topic is"
@@ -227,20 +226,20 @@ def _side(side: int, totals: Side, facts: Facts, books: list[Books]) -> SideStat
         held=sum(found.held.values()) if found else None,
         accepted=totals.accepted,
         pending=totals.pending,
-        oldest_ms=_oldest(side, facts.grace_ms, books),
+        oldest_ms=_oldest(side, books),
     )
 
 
-def _oldest(side: int, grace_ms: int, books: list[Books]) -> int | None:
-    """Return how old a record that is pending can be: what is older by a grace than the frontier has been closed."""
+def _oldest(side: int, books: list[Books]) -> int | None:
+    """Return how old a record that is pending can be: what is older has been closed."""
     ages = []
     for each in books:
         if not each.pending(side):
             continue
-        closed = each.frontiers[other(side)].closed
-        if closed == NEVER:
+        due = each.due_ms[side]
+        if due == NEVER:
             return None
-        ages.append(min(each.clock.now, each.clock.now - closed + grace_ms))
+        ages.append(min(each.clock.now, each.clock.now - due))
     return max(ages, default=None)
 
 

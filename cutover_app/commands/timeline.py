@@ -178,6 +178,8 @@ def _waits(side: int, record: Rec, books: Books, grace_ms: int) -> str:
     closed = books.frontiers[other(side)].closed
     if closed == NEVER:
         return f"for its partner; {theirs} has no frontier yet"
+    if closed >= due:
+        return f"for its turn: {theirs} is complete as of judge time {closed:,}, and a backlog is closed in steps"
     return f"for its partner, until {theirs} is complete as of judge time {due:,}; it is as of {closed:,}"
 
 

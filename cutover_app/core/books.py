@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from cutover_app.core.closing import Clock, Frontier, Ring
+from cutover_app.core.closing import NEVER, Clock, Frontier, Ring
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Barrier, Edge, Passed, Source
 from cutover_app.core.limits import EDGES_MAX, IMBALANCES_MAX, REJECTS_MAX, SENDERS_MAX
 from cutover_app.core.state import PENDING, TALLIES
@@ -55,7 +55,7 @@ class Books(msgspec.Struct, array_like=True):
     at: int = -1
     """Offset of the last intake record applied."""
     clock: Clock = msgspec.field(default_factory=Clock)
-    ring: Ring = msgspec.field(default_factory=lambda: Ring([], []))
+    ring: Ring = msgspec.field(default_factory=Ring)
     frontiers: tuple[Frontier, Frontier] = msgspec.field(default_factory=lambda: (Frontier(), Frontier()))
     forgotten_ms: int = -(1 << 62)
     """Both frontiers have passed this judge time: what is older by `remember` is forgotten (R7)."""
@@ -70,6 +70,8 @@ class Books(msgspec.Struct, array_like=True):
     closed_to: list[int] = msgspec.field(default_factory=lambda: [-1, -1, -1])
     """Per side: the intake position up to which pending rows have been closed; then, of the rebuilt side, the one up
     to which they were given up because the mirror was not proven."""
+    due_ms: list[int] = msgspec.field(default_factory=lambda: [NEVER] * 3)
+    """The same in judge time: what arrived by then has been due. It never goes back."""
     buckets: tuple[int, int] = (0, 0)
     """First and next number of the buckets of keys to be forgotten."""
     forgotten: int = 0

@@ -78,7 +78,7 @@ class JudgeTerms:
     records_max: int = KEY_RECORDS_MAX
     """Records of one match key that are paired."""
     close_max: int = CLOSED_MAX
-    """Records of a side that a barrier closes, for each second of the interval."""
+    """Records in the stretch of judge time that a barrier closes, for each second of the interval."""
     turn_keys: int = TURN_KEYS
     """Keys that a barrier closes or decides before others have their turn."""
     matches: bool = False

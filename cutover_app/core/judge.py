@@ -23,7 +23,6 @@ C. Every accepted record is in exactly one tally of the books at any time.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -45,11 +44,11 @@ from cutover_app.core.frames import (
     Records,
     Source,
 )
-from cutover_app.core.limits import CROWDED_MAX, RECORD_BYTES, ROW_BYTES_MAX
+from cutover_app.core.limits import CROWDED_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
-from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows, Waiting, in_turns
+from cutover_app.core.rows import BOOKS_TABLE, UNPROVEN, Changes, Rows, in_turns
 from cutover_app.core.state import (
     FULL,
     LEGACY_FULL,
@@ -229,7 +228,7 @@ class Judge:
                 row = None
             if apart:
                 self._join_order(entry.order, key, now, source, is_new=row is None)
-            if row is not None and _is_full(row, entry, most):
+            if row is not None and row.is_full(most, len(entry.beside)):
                 self._crowd_out(frame.source, entry, key, row, now)
                 accepted -= 1
                 continue
@@ -302,7 +301,7 @@ class Judge:
 
     def _take_barrier(self, frame: Barrier, offset: int, now: int) -> Iterator[None]:
         books = self.books
-        books.ring.add(offset, now)
+        books.ring.add(offset, now, sum(ledger.accepted for ledger in books.ledgers))
         books.settle_sender(frame)
         frontier = books.frontiers[frame.side]
         if frame.partitions:
@@ -352,8 +351,8 @@ class Judge:
 
     def _close(self, side: int, offset: int) -> Iterator[None]:
         """Close the records of a side whose grace has passed, oldest first."""
-        limit = self.books.frontiers[other(side)].closed - self.terms.grace_ms
-        for turn in in_turns(self._due(side, limit), self.terms.turn_keys):
+        limit = self._step(side, self.books.frontiers[other(side)].closed)
+        for turn in in_turns(self._rows.due(side, limit), self.terms.turn_keys):
             for head in turn:
                 row = self._rows.keys.load(head.key)
                 record = _at(row.of(side), head.position) if row is not None else None
@@ -366,18 +365,23 @@ class Judge:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
         frontier = self.books.frontiers[LEGACY]
         self._rows.watch_unproven(not frontier.is_proven)
-        for turn in in_turns(self._due(UNPROVEN, frontier.claimed - self.terms.grace_ms), self.terms.turn_keys):
+        due = self.books.due_ms
+        due[UNPROVEN] = max(due[REBUILT], due[UNPROVEN])
+        for turn in in_turns(self._rows.due(UNPROVEN, self._step(UNPROVEN, frontier.claimed)), self.terms.turn_keys):
             for head in turn:
                 if self._rows.keys.load(head.key) is not None:
                     self._touched[head.key] = None
             yield from self._end_turn([head.key for head in turn])
 
-    def _due(self, queue: int, limit_ms: int) -> Iterator[Waiting]:
-        """Take what is due from a queue; of a long backlog the next barriers take the rest."""
-        return islice(self._rows.due(queue, limit_ms), self.terms.close_max * max(1, self.terms.interval_ms // 1000))
+    def _step(self, queue: int, frontier_ms: int) -> int:
+        """Return up to when a queue is due, given a frontier; of a long backlog the next barriers take the rest."""
+        due, terms = self.books.due_ms, self.terms
+        most = terms.close_max * max(1, terms.interval_ms // 1000)
+        due[queue] = max(due[queue], min(frontier_ms - terms.grace_ms, self.books.ring.step(due[queue], most)))
+        return due[queue]
 
     def _is_closed(self, side: int, record: Rec) -> bool:
-        return record.judge_ms + self.terms.grace_ms <= self.books.frontiers[other(side)].closed
+        return record.judge_ms <= self.books.due_ms[side]
 
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
@@ -460,11 +464,6 @@ class Judge:
             raise ForeignRulesError(
                 f"{where} was made under rules {rules}, this worker has {self.terms.rules}: {CHANGED}"
             )
-
-
-def _is_full(row: KeyRow, entry: Entry, most: int) -> bool:
-    held = len(row.expected) + len(row.actual)
-    return held >= most or held * RECORD_BYTES + row.beside + len(entry.beside) > ROW_BYTES_MAX
 
 
 def _place_of(source: Source, entry: Entry) -> Position:

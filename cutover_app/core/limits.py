@@ -31,9 +31,10 @@ TURN_KEYS = 100
 """Keys that a barrier closes or decides in one go, before others have their turn: where all pairs differ, some 50 ms.
 One that closes more gives up the memory of each key as it goes."""
 
-CLOSED_MAX = 20_000
-"""Records of a side that a barrier closes, for each second of the barrier interval. Where a frontier has stood still
-and leaps, millions may be due at once, and what one barrier decides has to fit into one transaction."""
+CLOSED_MAX = 40_000
+"""Records, of both sides, in the stretch of judge time that a barrier closes, for each second of the barrier interval.
+Where a frontier has stood still and leaps, millions may be due at once, and what one barrier decides has to fit into
+one transaction."""
 
 KEY_RECORDS_MAX = 50_000
 """Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are

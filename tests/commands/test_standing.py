@@ -9,6 +9,7 @@ from rich.console import Console
 
 from cutover_app.commands.standing import Facts, SideFacts, Worker, rate_of, status_of
 from cutover_app.commands.status import status_json, status_table
+from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.state import PENDING
 from tests.commands.test_summary import books, evidence, fold, unbalanced, verdict
@@ -108,7 +109,7 @@ def test_an_unproven_mirror_is_told() -> None:
 
 
 def test_how_old_what_is_pending_can_be() -> None:
-    """Older than a grace before the frontier of the other side has been closed; without a frontier nobody knows."""
+    """Whatever is older than what has been closed is not pending; where nothing could be closed yet nobody knows."""
     row = books()
     row.ledgers[LEGACY].accepted += 3
     row.ledgers[LEGACY].tallies[PENDING] = 3
@@ -116,7 +117,7 @@ def test_how_old_what_is_pending_can_be() -> None:
 
     assert (made.sides[LEGACY].pending, made.sides[LEGACY].oldest_ms) == (3, 6_000)
     assert made.sides[REBUILT].oldest_ms is None
-    row.frontiers[REBUILT].closed = -(1 << 62)
+    row.due_ms[LEGACY] = NEVER
     assert status_of(evidence(row), facts()).sides[LEGACY].oldest_ms is None
 
 

@@ -50,6 +50,7 @@ def books(partition: int = 0, *, pairs: int = 5, frontiers: bool = True) -> Book
             row.frontiers[side].count("t", "", 1)
             row.frontiers[side].vouch(0, 8_000)
             row.frontiers[side].advance()
+            row.due_ms[side] = 4_000
     return row
 
 

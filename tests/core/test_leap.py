@@ -1,0 +1,67 @@
+"""A frontier that stood still and leaps: what is due then is closed in parts, and means the same (R1)."""
+
+from cutover_app.core.frames import LEGACY, REBUILT
+from tests.core.history import GRACE_MS, REMEMBER_MS, Log, entry
+
+MANY = 7
+SECONDS = (GRACE_MS + REMEMBER_MS) // 1000 + MANY
+
+
+def stand_still(log: Log, seconds: int, *, proven: bool) -> None:
+    """Rebuilt goes on, at first with a message each second; of legacy nobody knows anything, or has proven it."""
+    last: dict[int, int | None] = {LEGACY: None, REBUILT: None}
+    for second in range(seconds):
+        last[LEGACY] = log.barrier(LEGACY, None if proven else last[LEGACY], 1_000, proven=proven)
+        last[REBUILT] = log.barrier(REBUILT, last[REBUILT])
+        if second < MANY:
+            log.rebuilt(entry(second, f"{second}=x"))
+        elif second == MANY:
+            log.checkpoint()
+
+
+def test_a_barrier_closes_no_more_than_it_may() -> None:
+    """The next ones close the rest, oldest first, and nothing is left."""
+    log = Log(close_max=2)
+    stand_still(log, SECONDS, proven=True)
+    first = log.barrier(LEGACY)
+    assert log.outcomes() == {}
+
+    known = []
+    for _ in range(5):
+        log.barrier(LEGACY, first)
+        known.append(sorted(log.outcomes()))
+    # Of the last stretch of a step, what came after its barrier is passed, too.
+    assert known == [[f"R{n}" for n in range(many)] for many in (3, 5, MANY, MANY, MANY)]
+    assert log.judge.balance() == []
+
+
+def test_what_is_closed_when_does_not_depend_on_what_was_decided_when() -> None:
+    """Of a backlog most has its partner: whether a checkpoint has seen that already or not, the same is closed."""
+    logs = [Log(close_max=2), Log(close_max=2)]
+    for log, cut in zip(logs, (False, True), strict=True):
+        stand_still(log, MANY, proven=True)
+        log.legacy(*(entry(n, f"{n}=x") for n in range(MANY - 1)))
+        if cut:
+            log.checkpoint()
+        last = None
+        for _ in range(SECONDS):
+            last = log.barrier(LEGACY, last, 1_000)
+            log.barrier(REBUILT)
+    uncut, cut = ([(v.at, v.outcome, v.rebuilt) for v in (log.settle(), log.history)[1]] for log in logs)
+    assert uncut == cut
+    assert [outcome for _, outcome, _ in cut] == ["unknown"]
+
+
+def test_what_was_given_up_is_remembered_until_it_is_closed() -> None:
+    """Its verdict is a doubt until the mirror is proven: then its turn to be closed comes, however long that takes."""
+    log = Log(close_max=1, problems_ms=REMEMBER_MS)
+    stand_still(log, 2 * SECONDS, proven=False)
+    assert log.outcomes() == {f"R{n}": "indeterminate" for n in range(MANY)}
+
+    log.pass_time(2)
+    assert 0 < list(log.outcomes().values()).count("unknown") < MANY
+    log.pass_time(2 * MANY)
+    assert log.outcomes() == {f"R{n}": "unknown" for n in range(MANY)}
+    log.checkpoint()
+    log.pass_time(SECONDS)
+    assert log.judge.books.forgotten == MANY
