@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -20,7 +21,11 @@ from cutover_app.core.state import RowError
 from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit
 from cutover_app.kafka.refusal import denied
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+
+for _name in ("send", "livecheck", "completion", "model"):
+    # No use here, and one does harm: `send` writes whatever it is given into any topic, sources included.
+    cli.commands.pop(_name, None)
 
 
 class CutoverCommand(Command):
@@ -94,5 +99,5 @@ def guarded(work: Callable[[], int]) -> int:
         return FAILED
     except OSError as error:
         fail(FAILED, f"{error.filename or 'input or output failed'}: {error.strerror or error}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED

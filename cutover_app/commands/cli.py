@@ -7,6 +7,7 @@ import sys
 from io import TextIOWrapper
 from typing import Final
 
+import click
 import faust
 from faust.cli.base import cli
 from mode.loop import use as use_loop
@@ -45,7 +46,17 @@ def main() -> None:
             use_loop(LOOP)
         arguments = ["-A", APP, *arguments]
     sys.argv[1:] = arguments[:2] if arguments[:1] == ["-A"] else []
-    guarded(lambda: cli.main(arguments, prog_name="cutover"))
+    sys.exit(guarded(lambda: _run(arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    """Return the exit code. Left to itself, click would call an interruption a failure."""
+    try:
+        code = cli.main(arguments, prog_name="cutover", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _needs_app(arguments: list[str]) -> bool:

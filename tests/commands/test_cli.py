@@ -3,11 +3,13 @@
 import asyncio
 import subprocess
 import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
 from faust.cli.base import cli as faust_cli
 
+from cutover_app import __main__ as program
 from cutover_app.commands import COMMANDS
 from cutover_app.commands.base import guarded
 from cutover_app.commands.cli import main
@@ -69,13 +71,44 @@ def test_help_and_version_name_the_program(
     assert "Faust 0.15.3" in capsys.readouterr().out
 
 
+def test_what_would_do_harm_is_not_there() -> None:
+    """Faust's `send` would write into any topic, sources included."""
+    assert not {"send", "livecheck", "completion", "model"} & set(faust_cli.commands)
+
+
+class _Interrupted(MetaPathFinder):
+    """Somebody presses Ctrl-C while the program is being loaded."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Be interrupted."""
+        raise KeyboardInterrupt(fullname, path, target)
+
+
+def test_an_interruption_while_the_program_is_loaded_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130, as shells have it, and no traceback."""
+    monkeypatch.delitem(sys.modules, "cutover_app.commands.cli")
+    monkeypatch.setattr(sys, "meta_path", [_Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as exit_:
+        program.main()
+    assert exit_.value.code == 130
+
+
+def test_an_interruption_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What click would call aborted, exit 1, is exit 130."""
+    monkeypatch.setattr(sys, "argv", ["cutover", "report"])
+    monkeypatch.setattr(faust_cli, "invoke", _Interrupted().find_spec)
+    with pytest.raises(SystemExit) as exit_:
+        program.main()
+    assert exit_.value.code == 130
+
+
 def test_a_missing_contract_is_one_line_and_exit_2() -> None:
     """Whether through `faust -A cutover_app` or through `cutover`: one line on standard error, exit 2."""
-    program = "import sys; sys.argv[0] = 'cutover'; from cutover_app.commands.cli import main; main()"
+    named = "import sys; sys.argv[0] = 'cutover'; from cutover_app.__main__ import main; main()"
     for arguments in (
         ("-m", "faust", "-A", "cutover_app", "tables"),
-        ("-c", program, "tables"),
-        ("-c", program, "plan"),
+        ("-c", named, "tables"),
+        ("-c", named, "plan"),
     ):
         result = run(*arguments, CUTOVER_CONTRACT="absent.yaml")
         assert result.returncode == 2, result.stderr
