@@ -18,7 +18,7 @@ from cutover_app.commands.output import FAILED, USAGE, fail
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
 from cutover_app.contract.load import BROKER_ENV, LEGACY_BROKER_ENV
 from cutover_app.core.state import RowError
-from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, TopicsUnfit
+from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable, NoCoordinator, TopicsUnfit
 from cutover_app.kafka.refusal import denied
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -80,6 +80,8 @@ def guarded(work: Callable[[], int]) -> int:
         return work()
     except ContractError as error:
         fail(USAGE, error)
+    except NoCoordinator as error:
+        fail(FAILED, error)
     except KafkaUnavailable as error:
         cause = error.__cause__
         known = cause is None or isinstance(cause, KafkaConnectionError)

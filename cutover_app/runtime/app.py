@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import faust
@@ -58,6 +59,7 @@ def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
     return {
         "broker": broker.urls(),
         "broker_credentials": credentials(broker),
+        "broker_client_id": f"cutover-{gethostname()}-{os.getpid()}",  # by this `status` and brokers tell workers apart
         "topic_allow_declare": False,  # all topics are made and verified before; workers need not be allowed to create
         "datadir": str(datadir),
         "store": "rocksdb://",  # only its name shows: BatchTable brings a store of its own

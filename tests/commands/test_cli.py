@@ -14,6 +14,7 @@ from cutover_app.commands import COMMANDS
 from cutover_app.commands.base import guarded
 from cutover_app.commands.cli import main
 from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.errors import NoCoordinator
 from cutover_app.kafka.settings import Broker
 from tests.commands.helpers import Runner, legacy, rebuilt, write_contract, write_lines
 
@@ -147,6 +148,21 @@ def test_the_setting_of_the_cluster_that_is_not_there_is_named(
     variable = "CUTOVER_LEGACY_BROKER" if section else "CUTOVER_BROKER"
     assert ended.value.code == 4
     assert capsys.readouterr().err.endswith(f"answers at 127.0.0.1:1: see `{setting}` in the contract, or {variable}\n")
+
+
+def test_a_group_that_nobody_coordinates_is_told_from_a_broker_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
+    """Brokers answer: the line says which group, and what to look at."""
+
+    def ask() -> int:
+        raise NoCoordinator(["b:9092"], "cutover-orders-r1", "none found for 30 s")
+
+    with pytest.raises(SystemExit) as ended:
+        guarded(ask)
+
+    line = capsys.readouterr().err
+    assert ended.value.code == 4
+    assert "no broker at b:9092 coordinates consumer group cutover-orders-r1" in line
+    assert "answers" not in line
 
 
 @pytest.mark.parametrize(
