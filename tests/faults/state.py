@@ -10,6 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 
 from cutover_app.core.rows import PENDING_TABLE, SETTLED_TABLE
+from cutover_app.core.state import ROW_VERSION
 from cutover_app.kafka.admin import delete
 from cutover_app.kafka.cluster import Cluster as Connection
 from cutover_app.kafka.settings import Broker
@@ -25,6 +26,7 @@ from tests.integration.life import living
 
 DISK_BYTES: Final = 256 * 1024 * 1024
 OLDER: Final = ("cutover_app.core.state:ROW_VERSION=b'\\x01'", "cutover_app.core.integrity:ROW_VERSION=b'\\x01'")
+OURS: Final = ROW_VERSION.hex()
 WIPED: Final = "it is wiped, and read anew from"
 AGAIN: Final = "it is judged again from the beginning of its intake"
 
@@ -133,7 +135,7 @@ async def cut(ground: Ground, seen: Seen) -> None:
         async with Connection(Broker.parse(bootstrap)) as cluster:
             await delete(cluster, [settled])
         await anew("rows of keys, and")
-        await _send(bootstrap, pending, {b"\x00foreign": b"\x02foreign"})
+        await _send(bootstrap, pending, {b"\x00foreign": ROW_VERSION + b"foreign"})
         await anew("a damaged PendingRow")
         await _send(bootstrap, settled, {await _some_key(bootstrap, settled): None})
         await anew("rows of keys, and")
@@ -203,12 +205,18 @@ async def upgraded(ground: Ground, seen: Seen) -> None:
         stage.fleet.under = ()
         (newer,) = stage.fleet.start()
         await _until(lambda: AGAIN in logged(newer))
-        seen.expect("rows are of version 01, this program writes version 02" in logged(newer), "the new one takes over")
+        seen.expect(
+            f"rows are of version 01, this program writes version {OURS}" in logged(newer), "the new one takes over"
+        )
         await asyncio.sleep(6)
         await ended(stage, newer)
         for each in older:
             await fails(
-                stage.fleet, seen, each, "version 02, this program writes version 01", "a newer program has taken over"
+                stage.fleet,
+                seen,
+                each,
+                f"version {OURS}, this program writes version 01",
+                "a newer program has taken over",
             )
         stage.fleet.start(2)
 
