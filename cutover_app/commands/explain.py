@@ -164,6 +164,6 @@ async def _where(looking: Observer, told: Explanation) -> None:
     """Say what is waiting unread, in which something about the key may be."""
     await looking.look()
     for side, behind in zip(SIDES, looking.behind, strict=True):
-        if behind is not None and behind.total:
-            told.unread[side] = behind.total
+        if behind is None or behind.total:
+            told.unread[side] = None if behind is None else behind.total
     told.unjudged = sum(looking.unjudged.get(number, 0) for number in told.partitions)

@@ -69,8 +69,9 @@ class Explanation:
     stories: list[Story] = field(default_factory=list)
     """One, or more where the match key occurs under several order keys."""
     notes: list[str] = field(default_factory=list)
-    unread: dict[str, int] = field(default_factory=dict)
-    """Source records that nobody has read yet, by side, where nothing is known."""
+    unread: dict[str, int | None] = field(default_factory=dict)
+    """Source records that nobody has read yet, by side, where nothing is known of the key; None: nobody knows how many,
+    as of a topic that is not there."""
     unjudged: int = 0
     hint: str = ""
     """What may have been meant."""
@@ -133,8 +134,9 @@ def _nothing_known(told: Explanation) -> str:
         several = len(told.partitions) > 1
         numbers = ", ".join(map(str, told.partitions))
         parts.append(f"it would be in {'one of ' if several else ''}intake partition{'s' if several else ''} {numbers}")
-    waiting = [f"{count:,} {side} records" for side, count in told.unread.items()]
-    parts.append(f"{' and '.join(waiting)} have not been read yet" if waiting else "all source records have been read")
+    waiting = [f"{count:,} {side} records have not been read yet" for side, count in told.unread.items() if count]
+    waiting += [f"how much of {side} has not been read is not known" for side, n in told.unread.items() if n is None]
+    parts.append(" and ".join(waiting) or "all source records have been read")
     if told.unjudged:
         parts.append(f"{told.unjudged:,} intake records, barriers included, have come since the last checkpoint")
     if told.hint:
@@ -151,6 +153,7 @@ def explanation_table(contract: Contract, told: Explanation) -> RenderableType:
             parts.append(_records(story))
         parts.append(_timeline(story))
         parts += _findings(story)
+        parts += _unreadable(story)
         parts += _contents(story)
     return Group(*parts, *(Text(f"note: {plain(note)}") for note in told.notes))
 
@@ -185,6 +188,19 @@ def _findings(story: Story) -> list[RenderableType]:
         values = (shown(finding.expected), shown(finding.actual))
         drawn.add_row(verdict.id, finding.kind, plain(finding.path), *values, plain(finding.note))
     return [drawn]
+
+
+def _unreadable(story: Story) -> list[RenderableType]:
+    """Name the records that could not be read, any of which may be the partner of one without (R11)."""
+    return [
+        Text(f"verdict {verdict.id}: its partner may be one of those that could not be read: {_places(verdict)}")
+        for verdict in newest(story.verdicts)
+        if verdict.undecodable
+    ]
+
+
+def _places(verdict: Verdict) -> str:
+    return ", ".join(plain(f"{each.topic}/{each.partition}@{each.offset}") for each in verdict.undecodable)
 
 
 def _contents(story: Story) -> list[RenderableType]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from cutover_app.commands.explanation import Content, Explanation, Story, conclusion, exit_code, print_explanation
@@ -26,7 +27,7 @@ from cutover_app.core.forwarding import place_of
 from cutover_app.core.frames import LEGACY, REBUILT, Source
 from cutover_app.core.rows import SETTLED_TABLE
 from cutover_app.core.state import OPEN, KeyRow, OrderRow, Rec, decode_row, encode_row, order_row_key, position_of
-from cutover_app.core.verdicts import Finding, decode_verdict
+from cutover_app.core.verdicts import Finding, Position, decode_verdict
 from tests.commands.helpers import legacy, rebuilt, write_contract
 
 T0 = 1_760_000_000_000
@@ -180,11 +181,26 @@ def test_nothing_known() -> None:
 
     assert exit_code(nothing) == 3
     assert conclusion(nothing) == (
-        "CANNOT TELL: nothing is known about key [1001]; it would be in intake partition 3; 1,200 legacy records and "
-        "4 rebuilt records have not been read yet; 7 intake records, barriers included, have come since the last "
-        'checkpoint; perhaps "1001" was meant: a text is not a number'
+        "CANNOT TELL: nothing is known about key [1001]; it would be in intake partition 3; 1,200 legacy records have not "
+        "been read yet and 4 rebuilt records have not been read yet; 7 intake records, barriers included, have come since "
+        'the last checkpoint; perhaps "1001" was meant: a text is not a number'
     )
     assert "verdict ff; all source records" in conclusion(Explanation("orders", "r1", verdict="ff"))
+    absent = Explanation("orders", "r1", verdict="ff", unread={"legacy": None, "rebuilt": 4})
+    assert (
+        "4 rebuilt records have not been read yet and how much of legacy has not been read is not known"
+        in conclusion(absent)
+    )
+
+
+def test_what_could_not_be_read_is_named(contract: Contract, capsys: pytest.CaptureFixture[str]) -> None:
+    """A message without partner, near a record that could not be read: that one may be it."""
+    story = told(contract, [legacy(1)], [])
+    unreadable = Position("orders.v2", 2, 77, T0)
+    story.verdicts = [msgspec.structs.replace(each, undecodable=(unreadable,)) for each in story.verdicts]
+    print_explanation(contract, Explanation("orders", "r1", key=["o1"], partitions=[0], stories=[story]), "table")
+
+    assert "its partner may be one of those that could not be read: orders.v2/2@77" in capsys.readouterr().out
 
 
 def test_as_text(contract: Contract, capsys: pytest.CaptureFixture[str]) -> None:
