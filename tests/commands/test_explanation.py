@@ -182,8 +182,8 @@ def test_nothing_known() -> None:
     assert exit_code(nothing) == 3
     assert conclusion(nothing) == (
         "CANNOT TELL: nothing is known about key [1001]; it would be in intake partition 3; 1,200 legacy records have "
-        "not been read yet and 4 rebuilt records have not been read yet; 7 intake records, barriers included, have come "
-        'since the last checkpoint; perhaps "1001" was meant: a text is not a number'
+        "not been read yet and 4 rebuilt records have not been read yet; 7 intake records, barriers included, have "
+        'come since the last checkpoint; perhaps "1001" was meant: a text is not a number'
     )
     assert "verdict ff; all source records" in conclusion(Explanation("orders", "r1", verdict="ff"))
     absent = Explanation("orders", "r1", verdict="ff", unread={"legacy": None, "rebuilt": 4})
