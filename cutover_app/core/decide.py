@@ -20,6 +20,7 @@ from cutover_app.core.frames import LEGACY, REBUILT, Entry
 from cutover_app.core.limits import CLOSED_MAX, KEY_RECORDS_MAX, ORDERED_MAX, TURN_KEYS
 from cutover_app.core.ordering import overtaken, passage
 from cutover_app.core.pairing import Pairing, leftovers, pair
+from cutover_app.core.rows import UNPROVEN
 from cutover_app.core.state import (
     ALONE,
     CROWDED,
@@ -209,7 +210,7 @@ def _overtaken(terms: JudgeTerms, row: KeyRow, pairing: Pairing) -> set[int]:
 
 def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: str | None, *, noted: int) -> Single:
     if outcome is None:
-        if not is_given_up(terms, books, side, record):
+        if not is_given_up(books, side, record):
             return Single(side, record, None)
         return Single(side, record, INDETERMINATE, (Finding(UNKNOWN, note=UNPROVEN_NOTE),))
     if outcome == DUPLICATE and side == REBUILT and noted & LEGACY_FULL:
@@ -225,10 +226,13 @@ def _single(terms: JudgeTerms, books: Books, side: int, record: Rec, outcome: st
     return Single(side, record, outcome, (finding,))
 
 
-def is_given_up(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:
-    """Tell whether an actual would be closed, had somebody proven that the mirror is complete."""
-    frontier = books.frontiers[LEGACY]
-    return side == REBUILT and not frontier.is_proven and record.judge_ms + terms.grace_ms <= frontier.claimed
+def is_given_up(books: Books, side: int, record: Rec) -> bool:
+    """Tell whether an actual would be closed, had somebody proven that the mirror is complete.
+
+    What is due without proof is, once its turn has come; until it is due with proof and closed. Both move only where
+    the keys of the records that they pass are decided again.
+    """
+    return side == REBUILT and books.due_ms[REBUILT] < record.judge_ms <= books.due_ms[UNPROVEN]
 
 
 def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:

@@ -365,6 +365,8 @@ class Judge:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
         frontier = self.books.frontiers[LEGACY]
         self._rows.watch_unproven(not frontier.is_proven)
+        if frontier.is_proven:
+            return
         due = self.books.due_ms
         due[UNPROVEN] = max(due[REBUILT], due[UNPROVEN])
         for turn in in_turns(self._rows.due(UNPROVEN, self._step(UNPROVEN, frontier.claimed)), self.terms.turn_keys):
@@ -428,7 +430,7 @@ class Judge:
         """Tell whether anything can be said about a key of which only one side is known."""
         if any(record.closed_at != OPEN for record in row.expected + row.actual):
             return True
-        return any(is_given_up(self.terms, self.books, REBUILT, record) for record in row.actual)
+        return any(is_given_up(self.books, REBUILT, record) for record in row.actual)
 
     def _settle_equal(self, expected: Rec, actual: Rec) -> None:
         """The common case: one pair, equal, nothing published before."""

@@ -52,6 +52,19 @@ def test_what_is_closed_when_does_not_depend_on_what_was_decided_when() -> None:
     assert [outcome for _, outcome, _ in cut] == ["unknown"]
 
 
+def test_what_is_given_up_when_does_not_depend_on_what_was_decided_when() -> None:
+    """A key that is decided for another reason is given up no sooner than its turn has come."""
+    for settled in (False, True):
+        log = Log(close_max=2)
+        stand_still(log, SECONDS, proven=True)
+        first = log.barrier(LEGACY)
+        log.rebuilt(entry(MANY, f"{MANY - 1}=y"))
+        if settled:
+            log.settle()
+        log.barrier(LEGACY, first, proven=False)
+        assert log.outcomes() == {f"R{n}": "indeterminate" for n in range(3)}
+
+
 def test_what_was_given_up_is_remembered_until_it_is_closed() -> None:
     """Its verdict is a doubt until the mirror is proven: then its turn to be closed comes, however long that takes."""
     log = Log(close_max=1, problems_ms=REMEMBER_MS)
