@@ -70,7 +70,7 @@ class Books(msgspec.Struct, array_like=True):
     closed_to: list[int] = msgspec.field(default_factory=lambda: [-1, -1, -1])
     """Per side: the intake position up to which pending rows have been closed; then, of the rebuilt side, the one up
     to which they were given up because the mirror was not proven."""
-    due_ms: list[int] = msgspec.field(default_factory=lambda: [NEVER] * 3)
+    due_ms: list[int] = msgspec.field(default_factory=lambda: [NEVER, NEVER, NEVER])
     """The same in judge time: what arrived by then has been due, with proof or without. It never goes back."""
     buckets: tuple[int, int] = (0, 0)
     """First and next number of the buckets of keys to be forgotten."""
