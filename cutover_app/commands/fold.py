@@ -113,10 +113,12 @@ class VerdictFold:
         of their kind that no other family accounts for.
         """
         said = self.findings()
-        others: Counter[str] = Counter()
-        for (kind, _), count in (said - known).items():
-            others[kind] += count
-        said.update({(kind, OTHER_PATHS): count for kind, count in others.items()})
+        beyond = said - known
+        kinds = {kind for kind, path in known if path == OTHER_PATHS}
+        for each in self._said.values() if kinds else ():
+            if each.outcome not in FINE:
+                others = {kind for kind, path in each.families if kind in kinds and (kind, path) in beyond}
+                said.update((kind, OTHER_PATHS) for kind in others)
         return known - said
 
     def past(self, marks: Mapping[FamilyName, Mark]) -> int:

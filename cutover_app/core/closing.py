@@ -17,8 +17,8 @@ C. A frontier exists only when every source partition of that side has been vouc
 D. A vouch that is not proven (R1.5: the topic is a copy, and nobody could ask how complete it is) closes nothing. It is
    kept apart, and lets a record without partner be called indeterminate until a proven one comes.
 E. Where a frontier has stood still and leaps, millions of records may be due at once. They are closed in steps, barrier
-   by barrier: a step is a stretch of judge time, by how much came in it. A count of records that still wait would not
-   do: how many do depends on when their keys were last decided, and what is closed when must not.
+   by barrier: a step ends with the judge time of the last record of which closing may say something. Every key is
+   decided before, so that how many those are, and with it what is closed when, is a function of the log.
 """
 
 from bisect import bisect_right
@@ -52,38 +52,26 @@ class Clock(msgspec.Struct, array_like=True):
 
 
 class Ring(msgspec.Struct, array_like=True):
-    """The judge time of past barriers, by intake offset (invariant B), and how much had been accepted before each."""
+    """The judge time of past barriers, by intake offset (invariant B)."""
 
     offsets: list[int] = []
     times: list[int] = []
-    accepted: list[int] = []
 
-    def add(self, offset: int, judge_ms: int, accepted: int) -> None:
+    def add(self, offset: int, judge_ms: int) -> None:
         """Remember a barrier; barriers that share a judge time share one place."""
         if self.times and self.times[-1] == judge_ms:
             return
-        columns = ((self.offsets, offset), (self.times, judge_ms), (self.accepted, accepted))
-        for column, value in columns:
-            column.append(value)
-            if len(column) > RING_MAX:
-                half = RING_MAX // 2
-                column[:half] = column[:half:2]
+        self.offsets.append(offset)
+        self.times.append(judge_ms)
+        if len(self.offsets) > RING_MAX:
+            half = RING_MAX // 2
+            self.offsets[:half] = self.offsets[:half:2]
+            self.times[:half] = self.times[:half:2]
 
     def time_of(self, offset: int) -> int:
         """Return the judge time of the barrier at `offset` or of the nearest earlier one known, else `NEVER`."""
         place = bisect_right(self.offsets, offset)
         return self.times[place - 1] if place else NEVER
-
-    def step(self, judge_ms: int, most: int) -> int:
-        """Return up to which judge time one may go on from `judge_ms` and pass at most some `most` records.
-
-        It is that of a barrier: of the next one if there are more up to it. It depends on what the log has, not on what
-        has become of it (invariant E).
-        """
-        place = bisect_right(self.times, judge_ms)
-        before = self.accepted[place - 1] if place else 0
-        reached = max(bisect_right(self.accepted, before + most) - 1, place)
-        return self.times[min(reached, len(self.times) - 1)]
 
 
 class Frontier(msgspec.Struct, array_like=True):

@@ -79,7 +79,7 @@ class JudgeTerms:
     records_max: int = KEY_RECORDS_MAX
     """Records of one match key that are paired."""
     close_max: int = CLOSED_MAX
-    """Records in the stretch of judge time that a barrier closes, for each second of the interval."""
+    """Records of a side, undecided so far, that a barrier closes, for each second of the interval."""
     turn_keys: int = TURN_KEYS
     """Keys that a barrier closes or decides before others have their turn."""
     matches: bool = False
@@ -233,6 +233,18 @@ def is_given_up(books: Books, side: int, record: Rec) -> bool:
     the keys of the records that they pass are decided again.
     """
     return side == REBUILT and books.due_ms[REBUILT] < record.judge_ms <= books.due_ms[UNPROVEN]
+
+
+def is_open(row: KeyRow, side: int, record: Rec) -> bool:
+    """Tell whether something is to be said about a record once it is closed: nothing was, or that it is given up.
+
+    That is a function of the log once its key is decided, as whether its payload is kept is not.
+    """
+    if record.tally != UNDETERMINED or side != REBUILT:
+        return record.tally == PENDING
+    anchor = (side, record.source, record.offset, record.index)
+    said = (each for each in row.published if (each.side, each.source, each.offset, each.index) == anchor)
+    return any(each.outcome == INDETERMINATE for each in said)
 
 
 def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 
 from cutover_app.core.books import Books
 from cutover_app.core.decide import JudgeTerms
+from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.ordering import Ordering
 from cutover_app.core.rows import Rows
-from cutover_app.core.state import OPEN, ORDER_PREFIX, PENDING, KeyRow, OrderRow, Rec, order_row_key
+from cutover_app.core.state import ORDER_PREFIX, PENDING, KeyRow, OrderRow, order_row_key
 from cutover_app.core.verdicts import FINE
 
 
@@ -57,7 +58,9 @@ class Forgetting:
         now = self._books.forgotten_ms
         if last_ms + self._terms.remember_ms > now:
             return False
-        if any(_waits(record) for records in (row.expected, row.actual) for record in records):
+        if last_ms > min(self._books.due_ms[LEGACY], self._books.due_ms[REBUILT]):
+            return False  # what was given up is decided again when it is closed
+        if any(record.tally == PENDING for records in (row.expected, row.actual) for record in records):
             return False
         return all(said.outcome in FINE for said in row.published) or last_ms + self._terms.problems_ms <= now
 
@@ -117,11 +120,6 @@ class Forgetting:
             self._rows.await_forgetting(place)
         elif row is not None:
             self.forget_order(order)
-
-
-def _waits(record: Rec) -> bool:
-    """Tell whether a record is to be decided yet: one that was given up is decided again when it is closed."""
-    return record.tally == PENDING or (record.stored and record.closed_at == OPEN)
 
 
 def _ignore(_key: bytes) -> None:

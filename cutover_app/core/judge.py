@@ -28,7 +28,7 @@ from typing import Final
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import Store
-from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, tally_of
+from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, is_open, tally_of
 from cutover_app.core.foreign import CHANGED, ForeignRulesError
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
@@ -301,7 +301,8 @@ class Judge:
 
     def _take_barrier(self, frame: Barrier, offset: int, now: int) -> Iterator[None]:
         books = self.books
-        books.ring.add(offset, now, sum(ledger.accepted for ledger in books.ledgers))
+        yield from self._settling(crowded=True)
+        books.ring.add(offset, now)
         books.settle_sender(frame)
         frontier = books.frontiers[frame.side]
         if frame.partitions:
@@ -351,15 +352,12 @@ class Judge:
 
     def _close(self, side: int, offset: int) -> Iterator[None]:
         """Close the records of a side whose grace has passed, oldest first."""
-        limit = self._step(side, self.books.frontiers[other(side)].closed)
-        for turn in in_turns(self._rows.due(side, limit), self.terms.turn_keys):
-            for head in turn:
-                row = self._rows.keys.load(head.key)
-                record = _at(row.of(side), head.position) if row is not None else None
+        for turn in in_turns(self._due(side, self.books.frontiers[other(side)].closed), self.terms.turn_keys):
+            for key, record in turn:
                 if record is not None and record.stored and record.closed_at == OPEN:
                     record.closed_at = offset
-                    self._touched[head.key] = None
-            yield from self._end_turn([head.key for head in turn])
+                    self._touched[key] = None
+            yield from self._end_turn([key for key, _ in turn])
 
     def _give_up(self) -> Iterator[None]:
         """Have the actual records decided that wait for a mirror of which nothing is proven (R1.5)."""
@@ -367,20 +365,23 @@ class Judge:
         self._rows.watch_unproven(not frontier.is_proven)
         if frontier.is_proven:
             return
-        due = self.books.due_ms
-        due[UNPROVEN] = max(due[REBUILT], due[UNPROVEN])
-        for turn in in_turns(self._rows.due(UNPROVEN, self._step(UNPROVEN, frontier.claimed)), self.terms.turn_keys):
-            for head in turn:
-                if self._rows.keys.load(head.key) is not None:
-                    self._touched[head.key] = None
-            yield from self._end_turn([head.key for head in turn])
+        for turn in in_turns(self._due(UNPROVEN, frontier.claimed), self.terms.turn_keys):
+            self._touched.update((key, None) for key, record in turn if record is not None)
+            yield from self._end_turn([key for key, _ in turn])
 
-    def _step(self, queue: int, frontier_ms: int) -> int:
-        """Return up to when a queue is due, given a frontier; of a long backlog the next barriers take the rest."""
-        due, terms = self.books.due_ms, self.terms
-        most = terms.close_max * max(1, terms.interval_ms // 1000)
-        due[queue] = max(due[queue], min(frontier_ms - terms.grace_ms, self.books.ring.step(due[queue], most)))
-        return due[queue]
+    def _due(self, queue: int, frontier_ms: int) -> Iterator[tuple[bytes, Rec | None]]:
+        """Take what is due from a queue, oldest first; of a long backlog the next barriers take the rest."""
+        side, limit = REBUILT if queue == UNPROVEN else queue, frontier_ms - self.terms.grace_ms
+        left = self.terms.close_max * max(1, self.terms.interval_ms // 1000)
+        while (head := self._rows.next_due(queue, limit)) is not None:
+            row = self._rows.keys.load(head.key)
+            record = _at(row.of(side), head.position) if row is not None else None
+            if row is not None and record is not None and is_open(row, side, record):
+                left -= 1
+                if not left:
+                    limit = head.judge_ms
+            yield head.key, record
+        self.books.due_ms[queue] = max(self.books.due_ms[queue], limit)
 
     def _is_closed(self, side: int, record: Rec) -> bool:
         return record.judge_ms <= self.books.due_ms[side]

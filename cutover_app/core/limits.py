@@ -31,18 +31,20 @@ TURN_KEYS = 100
 """Keys that a barrier closes or decides in one go, before others have their turn: where all pairs differ, some 50 ms.
 One that closes more gives up the memory of each key as it goes."""
 
-CLOSED_MAX = 40_000
-"""Records, of both sides, in the stretch of judge time that a barrier closes, for each second of the barrier interval.
-Where a frontier has stood still and leaps, millions may be due at once, and what one barrier decides has to fit into
-one transaction."""
+CLOSED_MAX = 20_000
+"""Records of a side, undecided so far, that a barrier closes, for each second of the barrier interval. Where a frontier
+has stood still and leaps, millions may be due at once, and what one barrier decides has to fit into one transaction."""
 
 KEY_RECORDS_MAX = 50_000
 """Records of one match key, both sides together, that are paired (R12). What comes beyond them while they are
 remembered is indeterminate: its partner may be one of those that are not paired any more."""
 
-ROW_BYTES_MAX = 15 * 1024 * 1024
-"""Bytes that the row of one match key may come to; it has to fit into the largest record of our topics. What comes
-beyond them is treated like what comes beyond KEY_RECORDS_MAX."""
+ROW_BYTES_MAX = 14 * 1024 * 1024
+"""Bytes that the row of one match key may come to, names of families apart; it has to fit into the largest record of
+our topics. What comes beyond them is treated like what comes beyond KEY_RECORDS_MAX."""
+
+ROW_FAMILIES_MAX = 256
+"""Families that one match key may be in; findings under further paths are counted as one family of their kind."""
 
 RECORD_BYTES = 256
 """Bytes that one record counts for in the row of its key, with its verdict, and without what travels beside it."""

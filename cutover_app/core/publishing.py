@@ -14,13 +14,14 @@ from msgspec import UNSET, UnsetType
 from cutover_app.core.books import Books
 from cutover_app.core.decide import Decision, JudgeTerms, Paired
 from cutover_app.core.frames import LEGACY, REBUILT, Origin
-from cutover_app.core.limits import LISTED_MAX, SAMPLES_MAX
+from cutover_app.core.limits import LISTED_MAX, ROW_FAMILIES_MAX, SAMPLES_MAX
 from cutover_app.core.rows import Rows
 from cutover_app.core.state import KeyRow, Published, Rec, other
 from cutover_app.core.verdicts import (
     FINE,
     MATCH,
     MISSING,
+    OTHER_PATHS,
     RESOLVED,
     UNKNOWN,
     FamilyName,
@@ -110,7 +111,7 @@ class Publisher:
             return
         origin = self._origin(record)
         known_families = known.row.families
-        families = [] if said.outcome in FINE else self._families_of(said.findings)
+        families = [] if said.outcome in FINE else self._families_of(said.findings, known_families)
         self._count(families, [known_families[place] for place in published.families], origin, record.timestamp)
         published.rev += 1
         published.outcome, published.fingerprint = said.outcome, fingerprint
@@ -170,8 +171,12 @@ class Publisher:
             if len(row.samples) < SAMPLES_MAX:
                 row.samples.append(verdict_id(self._terms.contract, origin))
 
-    def _families_of(self, findings: tuple[Finding, ...]) -> list[FamilyName]:
-        return sorted({self._rows.counted_in(family_of(finding)) for finding in findings})
+    def _families_of(self, findings: tuple[Finding, ...], known: list[FamilyName]) -> list[FamilyName]:
+        """Return the families that findings are counted in, given those that their key has been in."""
+        families = {self._rows.counted_in(family_of(finding)) for finding in findings}
+        if len(known) + len(families) > ROW_FAMILIES_MAX:
+            families = {each if each in known or not each[1] else (each[0], OTHER_PATHS) for each in families}
+        return sorted(families)
 
     def _unreadable_near(self, side: int, record: Rec) -> tuple[Position, ...]:
         """Return unreadable records of the other side within grace of this one; each may be its partner (R11)."""

@@ -186,11 +186,13 @@ class Rows:
             return restored[0]
         return head
 
-    def due(self, number: int, limit_ms: int) -> Iterator[Waiting]:
-        """Take from a queue what waits since `limit_ms` (judge time) or longer, oldest first."""
-        while (head := self.waiting(number)) is not None and head.judge_ms <= limit_ms:
-            self._pass_by(number, head.position)
-            yield head
+    def next_due(self, number: int, limit_ms: int) -> Waiting | None:
+        """Take from a queue the oldest that waits since `limit_ms` (judge time) or longer."""
+        head = self.waiting(number)
+        if head is None or head.judge_ms > limit_ms:
+            return None
+        self._pass_by(number, head.position)
+        return head
 
     def oldest(self, side: int) -> Waiting | None:
         """Return the oldest record that waits in the queue of a side; unlike `waiting`, one paired since is none.

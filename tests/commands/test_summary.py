@@ -1,5 +1,6 @@
 """From evidence to a conclusion. The truth table below is the claim of `commands/summary.py`, row by row."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -175,6 +176,14 @@ def test_conclusion(case: str, given: Evidence, conclusion: str, reason: str) ->
     report = summarise(given)
     assert report.conclusion == conclusion
     assert reason in report.reasons[0]
+
+
+def test_a_verdict_of_many_families_hides_no_other() -> None:
+    """Beyond the limit of families a judge counts verdicts of a kind, and so does who compares."""
+    findings = (Finding("wrong_value", "$.a"), Finding("wrong_value", "$.b"))
+    beyond = ("wrong_value", OTHER_PATHS)
+    said = fold(verdict(1, findings=findings), verdict(2, findings=findings))
+    assert [said.unsaid(Counter({beyond: known}))[beyond] for known in (1, 2, 3)] == [0, 0, 1]
 
 
 def test_pending_and_unread_are_said_and_do_not_stand_in_the_way() -> None:

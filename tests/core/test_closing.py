@@ -46,8 +46,8 @@ def test_judge_time_begins_at_the_first_record_whatever_its_time() -> None:
 def test_the_ring_knows_the_judge_time_of_a_barrier() -> None:
     """Each barrier is worth the judge time at which it was appended."""
     ring = Ring()
-    ring.add(10, 100, 0)
-    ring.add(20, 200, 0)
+    ring.add(10, 100)
+    ring.add(20, 200)
 
     assert (100, 200) == (ring.time_of(10), ring.time_of(20))
 
@@ -55,8 +55,8 @@ def test_the_ring_knows_the_judge_time_of_a_barrier() -> None:
 def test_an_unknown_barrier_is_worth_the_one_before() -> None:
     """Of an offset between two barriers the earlier counts, and before all of them nothing does."""
     ring = Ring()
-    ring.add(10, 100, 0)
-    ring.add(20, 200, 0)
+    ring.add(10, 100)
+    ring.add(20, 200)
 
     assert (100, NEVER) == (ring.time_of(19), ring.time_of(9))
 
@@ -65,7 +65,7 @@ def test_a_full_ring_thins_its_older_half_and_errs_early() -> None:
     """Whatever the ring has dropped, it never answers with a later time than the true one."""
     ring = Ring()
     for number in range(5 * RING_MAX):
-        ring.add(number, number * 1_000, number)
+        ring.add(number, number * 1_000)
 
     assert len(ring.offsets) <= RING_MAX
     assert all(ring.time_of(number) <= number * 1_000 for number in range(5 * RING_MAX))
@@ -77,33 +77,13 @@ def test_a_full_ring_keeps_its_newer_half_whole() -> None:
     """It holds exactly so many; one more, and of the older half every other one goes."""
     ring = Ring()
     for number in range(RING_MAX):
-        ring.add(number, number, number)
+        ring.add(number, number)
 
     assert list(range(RING_MAX)) == ring.offsets
 
-    ring.add(RING_MAX, RING_MAX, RING_MAX)
+    ring.add(RING_MAX, RING_MAX)
 
     assert [*range(0, RING_MAX // 2, 2), *range(RING_MAX // 2, RING_MAX + 1)] == ring.offsets == ring.times
-    assert ring.times == ring.accepted
-
-
-def test_a_step_passes_so_many_records() -> None:
-    """From barrier to barrier: up to the last one before which no more had been accepted, wherever that is."""
-    ring = Ring()
-    for offset, accepted in enumerate((0, 3, 5, 5, 9)):
-        ring.add(offset, 100 * offset, accepted)
-
-    assert [ring.step(100, most) for most in (1, 2, 5, 6, 99)] == [200, 300, 300, 400, 400]
-    assert [ring.step(judge_ms, 5) for judge_ms in (NEVER, 0, 199, 250, 400)] == [300, 300, 300, 400, 400]
-
-
-def test_a_step_gets_on_whatever_came() -> None:
-    """More between two barriers than a step may pass is passed in one."""
-    ring = Ring()
-    for offset in range(4):
-        ring.add(offset, 100 * offset, 1_000 * offset)
-
-    assert [ring.step(judge_ms, 10) for judge_ms in (NEVER, 0, 100, 300)] == [0, 100, 200, 300]
 
 
 def test_a_frontier_needs_every_partition() -> None:

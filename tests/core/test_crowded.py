@@ -4,7 +4,7 @@ import pytest
 
 from cutover_app.core.decide import CROWDED_NOTE
 from cutover_app.core.frames import LEGACY, REBUILT, Entry
-from cutover_app.core.limits import CROWDED_MAX, FAMILIES_MAX, RECORD_BYTES, ROW_BYTES_MAX
+from cutover_app.core.limits import CROWDED_MAX, FAMILIES_MAX, RECORD_BYTES, ROW_BYTES_MAX, ROW_FAMILIES_MAX
 from cutover_app.core.rows import SETTLED_TABLE
 from cutover_app.core.state import PAIRED, PENDING, UNDETERMINED
 from cutover_app.core.verdicts import OTHER_PATHS, Finding
@@ -121,6 +121,23 @@ def test_families_beyond_the_limit_are_one_of_their_kind() -> None:
     del named["wrong_value", "$.far0"]
     still = {("wrong_value", "$.far"): most - 2, others: 6 - 1 + 2, ("missing", ""): 2}
     assert _open_families(log) == named | still
+
+
+def test_families_of_one_key_have_a_limit_of_their_own() -> None:
+    """Names of its families stand in its row, which has to fit into a record; other keys still name theirs."""
+    log = Log(diff=_named_by_data)
+    most = ROW_FAMILIES_MAX + 20
+    log.legacy(*(entry(place, f"a={place}") for place in range(most)), entry(most, f"b={most}"))
+    log.rebuilt(*(entry(place, f"a=not {place}") for place in range(most)), entry(most, "b=x"))
+    log.pass_time(SECONDS)
+    log.checkpoint()
+
+    found = _open_families(log)
+    assert (sum(found.values()), found["wrong_value", OTHER_PATHS], found["wrong_value", f"$.{most}"]) == (
+        most + 1,
+        20,
+        1,
+    )
 
 
 def _open_families(log: Log) -> dict[tuple[str, str], int]:

@@ -68,7 +68,7 @@ class Plan:
     turn_keys: int
     """Keys that a barrier goes through in one go; whoever has more of them gives up their rows as it goes."""
     close_max: int
-    """Records in the stretch of judge time that a barrier closes."""
+    """Undecided records of a side that a barrier closes."""
     records_max: int
     """Records of one match key that are paired."""
 
