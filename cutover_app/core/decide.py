@@ -235,18 +235,6 @@ def is_given_up(books: Books, side: int, record: Rec) -> bool:
     return side == REBUILT and books.due_ms[REBUILT] < record.judge_ms <= books.due_ms[UNPROVEN]
 
 
-def is_open(row: KeyRow, side: int, record: Rec) -> bool:
-    """Tell whether something is to be said about a record once it is closed: nothing was, or that it is given up.
-
-    That is a function of the log once its key is decided, as whether its payload is kept is not.
-    """
-    if record.tally != UNDETERMINED or side != REBUILT:
-        return record.tally == PENDING
-    anchor = (side, record.source, record.offset, record.index)
-    said = (each for each in row.published if (each.side, each.source, each.offset, each.index) == anchor)
-    return any(each.outcome == INDETERMINATE for each in said)
-
-
 def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:
     """Tell whether a lost range of the other side may hold the partner of a record."""
     opposite, stamp, width = other(side), record.timestamp, terms.edge_ms

@@ -21,14 +21,11 @@ B. Whether a key is forgotten is decided by its rows and the last barrier alone 
 C. Every accepted record is in exactly one tally of the books at any time.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from operator import attrgetter
-from typing import Final
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import Store
-from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, is_open, tally_of
+from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, tally_of
 from cutover_app.core.foreign import CHANGED, ForeignRulesError
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
@@ -66,6 +63,7 @@ from cutover_app.core.state import (
     other,
     position_of,
 )
+from cutover_app.core.steps import step
 from cutover_app.core.verdicts import INDETERMINATE, MISSING, UNDECODABLE, UNKNOWN, Finding, Position, Verdict
 
 __all__ = ["Judge", "JudgeTerms"]
@@ -371,17 +369,10 @@ class Judge:
 
     def _due(self, queue: int, frontier_ms: int) -> Iterator[tuple[bytes, Rec | None]]:
         """Take what is due from a queue, oldest first; of a long backlog the next barriers take the rest."""
-        side, limit = REBUILT if queue == UNPROVEN else queue, frontier_ms - self.terms.grace_ms
-        left = self.terms.close_max * max(1, self.terms.interval_ms // 1000)
-        while (head := self._rows.next_due(queue, limit)) is not None:
-            row = self._rows.keys.load(head.key)
-            record = _at(row.of(side), head.position) if row is not None else None
-            if row is not None and record is not None and is_open(row, side, record):
-                left -= 1
-                if not left:
-                    limit = head.judge_ms
-            yield head.key, record
-        self.books.due_ms[queue] = max(self.books.due_ms[queue], limit)
+        due, terms = self.books.due_ms, self.terms
+        most = terms.close_max * max(1, terms.interval_ms // 1000)
+        reached = yield from step(self._rows, queue, frontier_ms - terms.grace_ms, most)
+        due[queue] = max(due[queue], reached)
 
     def _is_closed(self, side: int, record: Rec) -> bool:
         return record.judge_ms <= self.books.due_ms[side]
@@ -471,15 +462,6 @@ class Judge:
 
 def _place_of(source: Source, entry: Entry) -> Position:
     return Position(source.topic, source.partition, entry.offset, entry.timestamp, entry.index, source.incarnation)
-
-
-def _at(records: list[Rec], position: int) -> Rec | None:
-    """Return the record at an intake position; records of a side stand in the order in which they arrived."""
-    place = bisect_left(records, position, key=_position)
-    return records[place] if place < len(records) and records[place].position == position else None
-
-
-_position: Final = attrgetter("position")
 
 
 def _record(entry: Entry, source: int, position: int, now: int) -> Rec:
