@@ -21,6 +21,7 @@ NEAREST: Final = {
     "pairing": ("test_pairing.py", "test_judge.py"),
     "closing": ("test_closing.py", "test_judge.py"),
     "books": ("test_books.py", "test_judge.py"),
+    "steps": ("test_leap.py", "test_judge.py"),
 }
 """Per module of the core: the tests that are most likely to notice, which are run first."""
 SURVIVORS: Final = Path(__file__).with_name("survivors.yaml")
