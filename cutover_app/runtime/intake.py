@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from faust.types import TP
 
 from cutover_app.kafka.admin import MESSAGE_BYTES_MAX
+from cutover_app.kafka.errors import AccessRefused
+from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import COMPRESSION, Broker
 from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import FatalError, die
@@ -104,7 +106,7 @@ class IntakeSender:
             futures, size = [], 0
             for partition, frame in frames:
                 size += len(frame)
-                futures.append(await self._producer.send(self._topic, frame, partition=partition))
+                futures.append(await self._send(partition, frame))
             flight = _Flight(end, size)
             self._flights[source].append(flight)
             self._flying += size
@@ -118,10 +120,7 @@ class IntakeSender:
         """Build and send one frame per intake partition; return their offsets, by partition."""
         async with self._turn:
             frames = build()
-            futures = [
-                await self._producer.send(self._topic, frames[partition], partition=partition)
-                for partition in sorted(frames)
-            ]
+            futures = [await self._send(partition, frames[partition]) for partition in sorted(frames)]
         offsets = [done.offset for done in await self._acknowledged(futures)]
         self.beats, self.beaten_at = self.beats + 1, time.monotonic()
         return offsets
@@ -148,6 +147,15 @@ class IntakeSender:
             end = waiting.popleft().end
         if end is not None:
             self._on_acked(source, end)
+
+    async def _send(self, partition: int, frame: bytes) -> Any:
+        try:
+            return await self._producer.send(self._topic, frame, partition=partition)
+        except UnknownTopicOrPartitionError as error:
+            # A refused token looks like a cluster without topics, too.
+            found = await unavailable(self._broker, error, worked=True)
+            lost = f"no broker has known topic {self._topic} for {DEADLINE_SECONDS:g} s: was it deleted?"
+            die(found if isinstance(found, AccessRefused) else FatalError(lost))
 
     async def _acknowledged(self, futures: list[Any]) -> list[Any]:
         try:

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
 from faust.types import TP
 
+from cutover_app.kafka.errors import AccessRefused, KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.lab.cluster import Cluster
 from cutover_app.runtime import intake as module
@@ -111,6 +114,31 @@ def test_too_much_in_flight_holds_the_agent(monkeypatch: Any) -> None:
         assert acked == [(SOURCE, 1)]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (AccessRefused("the token has expired: see security.sasl"), "see security.sasl"),
+        (KafkaUnavailable(["nowhere:1"], "nobody"), "no broker has known topic intake for 30 s: was it deleted?"),
+    ],
+)
+def test_an_intake_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch, found: Exception, line: str) -> None:
+    """A refused token looks like a cluster without topics: the line says which of the two it is."""
+    said: list[str] = []
+
+    async def unknown(*_args: Any, **_options: Any) -> None:
+        raise UnknownTopicOrPartitionError
+
+    async def looked(*_args: Any, **_options: Any) -> Exception:
+        return found
+
+    made, producer, _ = sender()
+    monkeypatch.setattr(producer, "send", unknown)
+    monkeypatch.setattr(module, "unavailable", looked)
+    monkeypatch.setattr(module, "die", lambda reason: said.append(str(reason)))
+    asyncio.run(made._send(0, b"frame"))
+    assert [line in each for each in said] == [True]
 
 
 def test_frames_arrive_in_order(kafka: Cluster, topic: Callable[..., str]) -> None:
