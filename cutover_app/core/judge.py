@@ -41,7 +41,7 @@ from cutover_app.core.frames import (
     Records,
     Source,
 )
-from cutover_app.core.limits import CROWDED_MAX
+from cutover_app.core.limits import CROWDED_MAX, RECORD_BYTES, ROW_BYTES_MAX
 from cutover_app.core.ordering import Ordering, note, unmark
 from cutover_app.core.payloads import Payloads
 from cutover_app.core.publishing import Publisher
@@ -226,11 +226,13 @@ class Judge:
                 row = None
             if apart:
                 self._join_order(entry.order, key, now, source, is_new=row is None)
-            if row is not None and row.is_full(most, len(entry.beside)):
-                self._crowd_out(frame.source, entry, key, row, now)
-                accepted -= 1
-                continue
-            if row is None:
+            if row is not None:
+                held = len(row.expected) + len(row.actual)
+                if held >= most or held * RECORD_BYTES + row.beside + len(entry.beside) > ROW_BYTES_MAX:
+                    self._crowd_out(frame.source, entry, key, row, now)
+                    accepted -= 1
+                    continue
+            else:
                 row = rows.keys.add(key, KeyRow([], [], [], now, entry.order if apart else b""))
                 if not apart:
                     rows.await_forgetting(key)

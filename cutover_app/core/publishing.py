@@ -110,12 +110,13 @@ class Publisher:
         elif published.fingerprint == fingerprint:
             return
         origin = self._origin(record)
-        known_families = known.row.families
-        families = [] if said.outcome in FINE else self._families_of(said.findings, known_families)
-        self._count(families, [known_families[place] for place in published.families], origin, record.timestamp)
+        row = known.row
+        families = [] if said.outcome in FINE else self._families_of(said.findings, row.families)
+        self._count(families, [row.families[place] for place in published.families], origin, record.timestamp)
         published.rev += 1
         published.outcome, published.fingerprint = said.outcome, fingerprint
-        published.families = _places(known_families, families)
+        row.families += tuple(each for each in families if each not in row.families)
+        published.families = [row.families.index(each) for each in families]
         self._emit(
             origin,
             said,
@@ -171,7 +172,7 @@ class Publisher:
             if len(row.samples) < SAMPLES_MAX:
                 row.samples.append(verdict_id(self._terms.contract, origin))
 
-    def _families_of(self, findings: tuple[Finding, ...], known: list[FamilyName]) -> list[FamilyName]:
+    def _families_of(self, findings: tuple[Finding, ...], known: tuple[FamilyName, ...]) -> list[FamilyName]:
         """Return the families that findings are counted in, given those that their key has been in."""
         families = {self._rows.counted_in(family_of(finding)) for finding in findings}
         if len(known) + len(families) > ROW_FAMILIES_MAX:
@@ -210,16 +211,6 @@ def _fingerprint(said: _Said, partner: Position | UnsetType) -> bytes:
         None if said.pair is UNSET else said.pair,
     )
     return blake2b(msgspec.msgpack.encode(shown), digest_size=8).digest()
-
-
-def _places(known: list[FamilyName], families: list[FamilyName]) -> list[int]:
-    """Return where these families stand in the list of those that are known, which takes in what it lacks."""
-    places = {family: place for place, family in enumerate(known)}
-    for family in families:
-        if family not in places:
-            places[family] = len(known)
-            known.append(family)
-    return [places[family] for family in families]
 
 
 def _delay(legacy: Position | UnsetType, rebuilt: Position | UnsetType) -> int | UnsetType:

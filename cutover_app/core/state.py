@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from cutover_app.core.frames import LEGACY, REBUILT
-from cutover_app.core.limits import FRAME_ENTRIES_MAX, RECORD_BYTES, ROW_BYTES_MAX
+from cutover_app.core.limits import FRAME_ENTRIES_MAX
 from cutover_app.core.verdicts import FamilyName
 
 ROW_VERSION: Final = b"\x03"
@@ -108,7 +108,7 @@ class KeyRow(msgspec.Struct, array_like=True):
     """The order key, where that is not the match key."""
     noted: int = 0
     """TIMED, FULL, LEGACY_FULL, and SPREAD and CROWDED where the order key is the match key."""
-    families: list[FamilyName] = []
+    families: tuple[FamilyName, ...] = ()
     """All that its verdicts have been in, each but once: many verdicts of one key are wrong in the same way."""
     beside: int = 0
     """Bytes that travel beside its records."""
@@ -116,11 +116,6 @@ class KeyRow(msgspec.Struct, array_like=True):
     def of(self, side: int) -> list[Rec]:
         """Return the records of one side."""
         return self.expected if side == LEGACY else self.actual
-
-    def is_full(self, most: int, beside: int) -> bool:
-        """Tell whether one more record, with so many bytes beside it, would be beyond `most` or too much for a row."""
-        held = len(self.expected) + len(self.actual)
-        return held >= most or held * RECORD_BYTES + self.beside + beside > ROW_BYTES_MAX
 
 
 class Passage(msgspec.Struct, array_like=True, gc=False):

@@ -26,7 +26,7 @@ from tables import books, families, pending, settled
 
 KEY = b'["secret-1001"]'
 RECORD = Rec(0, 4711, 0, 1_760_000_000_000, position_of(7, 3), 12, b"d" * 16, b"r" * 16, b"secret beside")
-KEY_ROW = KeyRow([RECORD], [], [Published(0, 0, 4711, 0, 1, "missing", b"f", [0])], 12, families=[("missing", "")])
+KEY_ROW = KeyRow([RECORD], [], [Published(0, 0, 4711, 0, 1, "missing", b"f", [0])], 12, families=(("missing", ""),))
 
 ROWS: list[tuple[ModuleType, bytes, Any]] = [
     (pending, pending_key(1, position_of(7, 3)), PendingRow(KEY, 12, b'{"phone":"secret"}')),
