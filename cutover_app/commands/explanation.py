@@ -9,7 +9,18 @@ from rich.text import Text
 
 from cutover_app.commands.fixes import show_time
 from cutover_app.commands.kcat import kcat_line
-from cutover_app.commands.output import CANNOT_TELL, FINE, JSON, PROBLEMS, console, plain, shown, table, write_json
+from cutover_app.commands.output import (
+    CANNOT_TELL,
+    FINE,
+    JSON,
+    PROBLEMS,
+    console,
+    plain,
+    shown,
+    shown_position,
+    table,
+    write_json,
+)
 from cutover_app.commands.timeline import Event, Known, newest
 from cutover_app.contract.models import Contract
 from cutover_app.core.state import PENDING, TALLIES, UNDETERMINED
@@ -134,14 +145,19 @@ def _nothing_known(told: Explanation) -> str:
         several = len(told.partitions) > 1
         numbers = ", ".join(map(str, told.partitions))
         parts.append(f"it would be in {'one of ' if several else ''}intake partition{'s' if several else ''} {numbers}")
-    waiting = [f"{count:,} {side} records have not been read yet" for side, count in told.unread.items() if count]
-    waiting += [f"how much of {side} has not been read is not known" for side, n in told.unread.items() if n is None]
+    waiting = [_unread(side, count) for side, count in told.unread.items() if count != 0]
     parts.append(" and ".join(waiting) or "all source records have been read")
     if told.unjudged:
         parts.append(f"{told.unjudged:,} intake records, barriers included, have come since the last checkpoint")
     if told.hint:
         parts.append(f"perhaps {told.hint} was meant: a text is not a number")
     return "; ".join(parts)
+
+
+def _unread(side: str, count: int | None) -> str:
+    if count is None:
+        return f"how much of {side} has not been read is not known"
+    return f"{count:,} {side} records have not been read yet"
 
 
 def explanation_table(contract: Contract, told: Explanation) -> RenderableType:
@@ -192,15 +208,12 @@ def _findings(story: Story) -> list[RenderableType]:
 
 def _unreadable(story: Story) -> list[RenderableType]:
     """Name the records that could not be read, any of which may be the partner of one without (R11)."""
-    return [
-        Text(f"verdict {verdict.id}: its partner may be one of those that could not be read: {_places(verdict)}")
-        for verdict in newest(story.verdicts)
-        if verdict.undecodable
-    ]
-
-
-def _places(verdict: Verdict) -> str:
-    return ", ".join(plain(f"{each.topic}/{each.partition}@{each.offset}") for each in verdict.undecodable)
+    told = []
+    for verdict in newest(story.verdicts):
+        if verdict.undecodable:
+            places = ", ".join(plain(shown_position(each)) for each in verdict.undecodable)
+            told.append(f"verdict {verdict.id}: its partner may be one of those that could not be read: {places}")
+    return [Text(line) for line in told]
 
 
 def _contents(story: Story) -> list[RenderableType]:

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 from cutover_app.commands.content import Contents
 from cutover_app.commands.evidence import broker_of
 from cutover_app.commands.explanation import Content, Explanation, Story
-from cutover_app.commands.timeline import place_of
+from cutover_app.commands.output import shown_place
 from cutover_app.contract.compile import Compiled, compile_contract
 from cutover_app.contract.errors import ContractError
 from cutover_app.contract.models import Contract
@@ -37,7 +37,7 @@ async def _fetch(
 ) -> None:
     expected: list[Any] = []
     for side, topic, partition, offset in places:  # legacy first: what is made of it says what is expected
-        place = place_of(topic, partition, offset)
+        place = shown_place(topic, partition, offset)
         try:
             record = await readers[side].at(topic, partition, offset)
         except KafkaError as error:

@@ -13,6 +13,8 @@ from faust.cli.base import option
 from rich.console import Console
 from rich.table import Table
 
+from cutover_app.core.verdicts import Position
+
 FINE: Final = 0
 """Evidence, and no problem in it."""
 PROBLEMS: Final = 1
@@ -66,6 +68,18 @@ def plain(text: str) -> str:
 def shown(value: Any) -> str:
     """Return a value of a verdict as a cell shows it."""
     return "" if value is msgspec.UNSET else plain(msgspec.json.encode(value).decode())
+
+
+def shown_place(topic: str, partition: int, offset: int, index: int = 0) -> str:
+    """Return a place as verdicts and reports write it."""
+    return f"{topic}/{partition}@{offset}{f'.{index}' if index else ''}"
+
+
+def shown_position(position: Position | msgspec.UnsetType) -> str:
+    """Return the place of a position of a verdict; nothing where it has none."""
+    if isinstance(position, msgspec.UnsetType):
+        return ""
+    return shown_place(position.topic, position.partition, position.offset, position.index)
 
 
 def write_json(value: Any, stream: Any = None) -> None:

@@ -32,17 +32,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from msgspec import UNSET
-
 from cutover_app.commands.fixes import Mark, show_time, shown_family
 from cutover_app.commands.fold import Ages, VerdictFold
+from cutover_app.commands.output import shown_position
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
 from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
-from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, FamilyName, Finding, Position, Verdict, family_of
+from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, FamilyName, Finding, Verdict, family_of
 from cutover_app.core.waiting import CHECKPOINT_MS, seconds
 
 CONCLUSION_FINE: Final = "fine"
@@ -431,8 +430,8 @@ def _sample(verdict: Verdict, kind: str, path: str) -> Sample:
         expected=finding.expected,
         actual=finding.actual,
         note=finding.note,
-        legacy=_place(verdict.legacy),
-        rebuilt=_place(verdict.rebuilt),
+        legacy=shown_position(verdict.legacy),
+        rebuilt=shown_position(verdict.rebuilt),
     )
 
 
@@ -454,14 +453,6 @@ def _lost_range(edge: Edge) -> LostRange:
         to_ms=edge.to_ms,
         reason=edge.reason,
     )
-
-
-def _place(position: Any) -> str:
-    if position is UNSET:
-        return ""
-    assert isinstance(position, Position)
-    index = f".{position.index}" if position.index else ""
-    return f"{position.topic}/{position.partition}@{position.offset}{index}"
 
 
 def _judged_ms(evidence: Evidence) -> int | None:

@@ -15,16 +15,17 @@ Nothing in here is content of a message: the values in a finding were masked whe
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
+from cutover_app.commands.output import shown_place, shown_position
 from cutover_app.commands.places import FoundRow
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Origin
 from cutover_app.core.state import OPEN, PAIRED, PENDING, TALLIES, Rec, other, position_of
-from cutover_app.core.verdicts import FINE, Finding, Position, Verdict, verdict_id
+from cutover_app.core.verdicts import FINE, Finding, Verdict, verdict_id
 
 ARRIVED: Final = "arrived"
 REBUILT_AS: Final = "rebuilt"
@@ -61,7 +62,7 @@ class Known:
     @property
     def place(self) -> str:
         """Return where it is, as verdicts and reports write it."""
-        return place_of(self.topic, self.partition, self.offset, self.index)
+        return shown_place(self.topic, self.partition, self.offset, self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +208,8 @@ def _pairs(told: Sequence[Both], books: Books, verdicts: Sequence[Verdict]) -> l
     pairs: list[tuple[Rec, Rec, bool]] = []
     taken: set[int] = set()
     for verdict in newest(verdicts):
-        expected = by_place.get((LEGACY, _position(verdict.legacy)))
-        actual = by_place.get((REBUILT, _position(verdict.rebuilt)))
+        expected = by_place.get((LEGACY, shown_position(verdict.legacy)))
+        actual = by_place.get((REBUILT, shown_position(verdict.rebuilt)))
         if expected is not None and actual is not None:
             pairs.append((expected, actual, _agrees(verdict)))
             taken |= {expected.position, actual.position}
@@ -248,20 +249,9 @@ def _comparison(partition: int, expected: Rec, actual: Rec, books: Books, equal:
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
-def place_of(topic: str, partition: int, offset: int, index: int = 0) -> str:
-    """Return a place as verdicts and reports write it."""
-    return f"{topic}/{partition}@{offset}{f'.{index}' if index else ''}"
-
-
 def _place(record: Rec, books: Books) -> str:
     source = books.sources[record.source]
-    return place_of(source.topic, source.partition, record.offset, record.index)
-
-
-def _position(position: Any) -> str:
-    if not isinstance(position, Position):
-        return ""
-    return place_of(position.topic, position.partition, position.offset, position.index)
+    return shown_place(source.topic, source.partition, record.offset, record.index)
 
 
 def _said(verdict: Verdict) -> str:
