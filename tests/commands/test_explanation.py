@@ -188,7 +188,7 @@ def test_nothing_known() -> None:
     assert "verdict ff; all source records" in conclusion(Explanation("orders", "r1", verdict="ff"))
     absent = Explanation("orders", "r1", verdict="ff", unread={"legacy": None, "rebuilt": 4})
     assert (
-        "4 rebuilt records have not been read yet and how much of legacy has not been read is not known"
+        "how much of legacy has not been read is not known and 4 rebuilt records have not been read yet"
         in conclusion(absent)
     )
 
