@@ -145,6 +145,7 @@ class Observer:
             contract=contract.contract,
             run=contract.run,
             partitions=contract.intake.partitions,
+            grace_ms=contract.timing.grace,
             books=dict(reader.books),
             families=list(reader.families.values()),
             verdicts=reader.verdicts,

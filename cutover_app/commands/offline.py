@@ -96,6 +96,7 @@ class Offline:
             contract=self._contract.contract,
             run=self._contract.run,
             partitions=1,
+            grace_ms=self._grace_ms,
             books={0: self._judge.books},
             families=[decode_row(FamilyRow, data) for _, data in families],
             verdicts=self._fold,

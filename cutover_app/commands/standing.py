@@ -205,6 +205,7 @@ def _side_look(side: int, totals: Side, facts: Facts, books: list[Books]) -> Sid
         unassigned=[] if found.assigned is None else [each for each in numbers if each not in found.assigned],
         unvouched=sorted(unvouched),
         pending=totals.pending,
+        is_closing=any(each.is_closing(side, facts.grace_ms) for each in books),
         is_fresh=not is_idle and totals.frontier_lag_ms is not None and totals.frontier_lag_ms <= stale,
     )
 

@@ -12,6 +12,7 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
     C4  books that do not balance; what such a partition says counts for nothing      cannot tell
     C5  a side without a frontier: nothing of the other side could have been closed   cannot tell
     C10 an intake partition that is quarantined, or judged far behind its end         cannot tell
+    C11 a backlog that is being closed in steps: what is missing in it is not said    cannot tell
     C6  records that are indeterminate                                                cannot tell
     C7  families with more open findings than there are verdicts that say so          cannot tell
     C8  input that is not what it claims to be                                        cannot tell
@@ -66,6 +67,7 @@ class Evidence:
     run: str
     partitions: int
     """Intake partitions that the contract asks for."""
+    grace_ms: int
     books: Mapping[int, Books]
     families: Sequence[FamilyRow]
     verdicts: VerdictFold
@@ -317,6 +319,13 @@ def _doubts_about_judges(evidence: Evidence) -> list[str]:
     if behind:
         lag = f"more than {seconds(CHECKPOINT_MS)} behind their ends"
         doubts.append(f"intake partitions {_listed(behind)} are judged {lag}: nobody knows what has come since")
+    closing = [
+        number
+        for number, each in sorted(evidence.books.items())
+        if any(each.is_closing(side, evidence.grace_ms) for side in (LEGACY, REBUILT))
+    ]
+    if closing:
+        doubts.append(f"a backlog of intake partitions {_listed(closing)} is being closed, oldest first: ask again")
     return doubts
 
 

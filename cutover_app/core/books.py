@@ -17,7 +17,7 @@ import msgspec
 from cutover_app.core.closing import NEVER, Clock, Frontier, Ring
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Barrier, Edge, Passed, Source
 from cutover_app.core.limits import EDGES_MAX, IMBALANCES_MAX, REJECTS_MAX, SENDERS_MAX
-from cutover_app.core.state import PENDING, TALLIES
+from cutover_app.core.state import PENDING, TALLIES, other
 from cutover_app.core.verdicts import Position
 
 BOOKS_KEY: Final = b"books"
@@ -170,6 +170,10 @@ class Books(msgspec.Struct, array_like=True):
     def pending(self, side: int) -> int:
         """Return how many records of a side are not judged yet."""
         return self.ledgers[side].tallies[PENDING]
+
+    def is_closing(self, side: int, grace_ms: int) -> bool:
+        """Tell whether records of a side are due that no barrier has come to yet: a backlog is closed in steps."""
+        return self.pending(side) > 0 and self.due_ms[side] < self.frontiers[other(side)].closed - grace_ms
 
     def balance(self) -> list[str]:
         """Return a line for each way in which the books do not balance; empty when they do."""

@@ -14,6 +14,7 @@ holds a side, then what only takes time.
     W7   the mirror is behind, or nobody can say how far it is                       stands still
     W8   a source partition has been read to its end, and nobody vouches for it      stands still
     W9   the judge lags behind intake                                                goes on
+    W13  a backlog is due, and closed in steps                                       goes on
     W10  the grace of what is pending has not passed yet                             goes on
     W11  nothing waits                                                               goes on
 
@@ -60,6 +61,8 @@ class SideLook:
     unvouched: Sequence[int] = ()
     """Partitions for which no vouch has come, or none for `VOUCH_INTERVALS`."""
     pending: int = 0
+    is_closing: bool = False
+    """Whether some of what is pending is due: a backlog is closed in steps, barrier by barrier."""
     is_fresh: bool = False
     """Whether it is known to be complete as of a moment ago: what is unread has only just come."""
 
@@ -188,8 +191,16 @@ def _judge_lag(look: Look) -> Reason | None:
     return Reason("W9", "judge_lag", f"the judge lags by {look.unjudged:,} intake records", stands=False)
 
 
+def _backlog(look: Look) -> Reason | None:
+    closing = [side.side for side in look.sides if side.is_closing]
+    if not closing:
+        return None
+    text = f"a backlog of {' and '.join(closing)} messages is due, and is being closed, oldest first"
+    return Reason("W13", "backlog", text, stands=False)
+
+
 def _grace(look: Look) -> Reason | None:
-    pending = [f"{side.pending:,} {side.side}" for side in look.sides if side.pending]
+    pending = [f"{side.pending:,} {side.side}" for side in look.sides if side.pending and not side.is_closing]
     if not pending:
         return None
     text = f"{' and '.join(pending)} messages are pending: their grace of {seconds(look.grace_ms)} has not passed yet"
@@ -207,6 +218,7 @@ _RULES: Final = (
     _mirror,
     _unvouched,
     _judge_lag,
+    _backlog,
     _grace,
 )
 

@@ -12,7 +12,7 @@ from cutover_app.commands.status import status_json, status_table
 from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.state import PENDING
-from tests.commands.test_summary import books, evidence, fold, unbalanced, verdict
+from tests.commands.test_summary import books, evidence, fold, leapt, unbalanced, verdict
 
 NOW = 1_760_000_000_000
 WORKER = Worker("faust-1", "10.0.0.1", [0], [0], [0])
@@ -119,6 +119,13 @@ def test_how_old_what_is_pending_can_be() -> None:
     assert made.sides[REBUILT].oldest_ms is None
     row.due_ms[LEGACY] = NEVER
     assert status_of(evidence(row), facts()).sides[LEGACY].oldest_ms is None
+
+
+def test_a_backlog_that_is_being_closed() -> None:
+    """Is why something waits, and nobody can tell: not a grace that has not passed."""
+    made = status_of(evidence(leapt()), facts())
+
+    assert (made.waiting.name, made.conclusion) == ("backlog", "cannot tell")
 
 
 def test_books_that_do_not_balance() -> None:

@@ -62,6 +62,15 @@ def judged(partition: int = 0, *, at: int = 9, ms: int = NOW) -> Books:
     return row
 
 
+def leapt(partition: int = 0) -> Books:
+    """Return books of which the frontiers are ahead of what barriers have come to."""
+    row = books(partition)
+    row.ledgers[LEGACY].accepted += 1
+    row.ledgers[LEGACY].tallies[PENDING] = 1
+    row.due_ms[LEGACY] -= 1
+    return row
+
+
 def unbalanced(partition: int = 0) -> Books:
     row = books(partition)
     row.ledgers[LEGACY].accepted += 1
@@ -73,6 +82,7 @@ def evidence(*rows: Books, said: VerdictFold | None = None, **more: Any) -> Evid
         "contract": "orders",
         "run": "r1",
         "partitions": max(1, len(rows)),
+        "grace_ms": 4_000,
         "books": {row.partition: row for row in rows},
         "families": [],
         "verdicts": said or fold(),
@@ -127,6 +137,8 @@ TRUTH: list[tuple[str, Evidence, str, str]] = [
         "problems",
         "1 mismatch",
     ),
+    ("C11 a backlog", evidence(books(0), leapt(1)), "cannot tell", "a backlog of intake partitions 1 is being closed"),
+    ("C11 and a problem", evidence(leapt(), said=fold(verdict(1))), "problems", "1 mismatch"),
     ("C6 indeterminate", evidence(books(), said=fold(verdict(1, "indeterminate"))), "cannot tell", "1 records are"),
     ("C7 verdicts are gone", evidence(books(), families=[OPEN_FAMILY]), "cannot tell", "are in no verdict"),
     (

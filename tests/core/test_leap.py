@@ -27,11 +27,13 @@ def test_a_barrier_closes_no_more_than_it_may() -> None:
     first = log.barrier(LEGACY)
     assert log.outcomes() == {}
 
-    known = []
+    known, closing = [], []
     for _ in range(5):
         log.barrier(LEGACY, first)
         known.append(sorted(log.outcomes()))
+        closing.append(log.judge.books.is_closing(REBUILT, GRACE_MS))
     assert known == [[f"R{n}" for n in range(min(MANY, 2 * parts))] for parts in range(1, 6)]
+    assert closing == [True, True, True, False, False]
     assert log.judge.balance() == []
 
 

@@ -82,6 +82,13 @@ TABLE: list[tuple[str, Look, str, bool, str]] = [
         False,
         "12 legacy messages are pending: their grace of 4 s has not passed yet",
     ),
+    (
+        "W13",
+        look(side(pending=12, is_closing=True)),
+        "backlog",
+        False,
+        "a backlog of rebuilt messages is due, and is being closed, oldest first",
+    ),
     ("W11", look(side(unread={0: 0}), unjudged=20), "nothing", False, "nothing waits"),
 ]
 
