@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.cli import faust as _stock  # noqa: F401 - registers Faust's commands first: ours replace `reset`
 from faust.cli.base import Command, cli
 
-from cutover_app.commands.output import FAILED, USAGE, fail
+from cutover_app.commands.output import FAILED, JSON, USAGE, fail
 from cutover_app.contract.errors import ComparisonError, ContractError, ImpureHookError
 from cutover_app.contract.load import BROKER_ENV, LEGACY_BROKER_ENV
 from cutover_app.core.state import RowError
@@ -71,6 +71,8 @@ class CutoverCommand(Command):
         if not self.debug:
             # What Kafka's client says about a broker that is away is said by us, in one line.
             logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        if self.json and "output" in self.kwargs:
+            self.kwargs["output"] = JSON  # Faust's own way to ask for it
         sys.exit(guarded(lambda: asyncio.run(self.run(**self.kwargs))))
 
 

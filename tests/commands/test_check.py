@@ -60,6 +60,7 @@ def test_every_kind_is_found(cutover: Runner, files: Any) -> None:
     ]
     result = cutover(*files(expected, actual), "--output", "json")
     report = result.json()
+    assert cutover("--json", *files(expected, actual)).json() == report, "Faust's own option means the same"
     assert result.code == report["exit"] == 1
     assert report["conclusion"] == "problems"
     assert families(report) == {
