@@ -54,6 +54,15 @@ SWITCH_SECONDS = 0.02
 QUEUE_CHUNKS_MAX = 4096
 
 
+class PlainWorker(faust.Worker):
+    """Faust's worker; its spinner turns only where somebody sees it, and no log has its escape codes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not self.stdout.isatty():
+            self.spinner = None
+
+
 def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
     """Faust's settings; the reason beside each that is not its default."""
     return {
@@ -64,6 +73,7 @@ def settings(broker: Broker, *, datadir: Path) -> dict[str, Any]:
         "datadir": str(datadir),
         "store": "rocksdb://",  # only its name shows: BatchTable brings a store of its own
         "TableManager": BatchTableManager,
+        "Worker": PlainWorker,
         "PartitionAssignor": Assignor,  # the stock one fails where a topic comes back with fewer partitions
         "table_standby_replicas": 0,  # a standby reads every changelog twice
         "topic_disable_leader": True,  # we have no leader tasks

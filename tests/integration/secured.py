@@ -36,8 +36,8 @@ class Done(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """The lines that are ours; Faust's spinner may have hidden the cursor before one."""
-        return re.findall(r"^(?:\x1b\[\?25.)*(cutover: .*)$", self.text, re.MULTILINE)
+        """The lines that are ours."""
+        return re.findall(r"^cutover: .*$", self.text, re.MULTILINE)
 
     def refusal(self) -> str:
         """Return the one line of a process that was refused: exit 4, no traceback, no secret."""
