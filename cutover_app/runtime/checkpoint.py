@@ -100,7 +100,8 @@ class Checkpointer:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 ends, size = await _transaction(producer, partition, outputs)
         except _FENCED as error:
-            raise FatalError(f"intake partition {partition} was taken over by another worker (fenced)") from error
+            by = type(error).__name__
+            raise FatalError(f"intake partition {partition} was taken over by another worker (fenced: {by})") from error
         except (KafkaError, TimeoutError) as error:
             raise FatalError(f"the checkpoint of partition {partition} has an unknown result: {error!r}") from error
         await failpoint_waiting("checkpoint.committed", partition)
