@@ -22,6 +22,8 @@ from tests.faults.row import Row, Seen, select
 MODULES = (workers, fleets, brokers, sources, clocks, state, outputs, load, shown)
 """Where the rows are: to import them is to have them."""
 WIDTH = 160
+LOGS = Path("faults.logs")
+"""Where the logs of rows go that are not as they must be."""
 
 
 def main() -> int:
@@ -67,13 +69,16 @@ def play(each: Row, seed: int) -> tuple[Seen, float]:
     began = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"cutover-row{each.number}-")))
+        ground = Ground(stack, folder, seed, each.number)
         try:
-            asyncio.run(_play(each, Ground(stack, folder, seed, each.number), seen))
+            asyncio.run(_play(each, ground, seen))
         except LabError as error:
             seen.wrong.append(str(error))
         except Exception as error:
             traceback.print_exc()
             seen.wrong.append(f"{type(error).__name__}: {error}")
+        if seen.wrong and (kept := ground.keep_logs(LOGS / f"{seed}-{each.number}")):
+            seen.wrong.append(f"{kept} logs are in {LOGS / f'{seed}-{each.number}'}")
     return seen, time.monotonic() - began
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -64,6 +65,17 @@ class Ground:
     def cluster(self) -> Cluster:
         """One broker."""
         return self.stack.enter_context(Cluster(f"row{self.number}", jvm=QUICK_JVM))
+
+    def keep_logs(self, folder: Path) -> int:
+        """Copy what brokers and workers have written, whose directories go with the row; return how many did."""
+        cluster = vars(self).get("cluster")
+        clusters = [] if cluster is None else [cluster, *getattr(cluster, "nodes", [])]
+        found = [log for each in clusters for log in (each.log, *each.directory.glob("*/worker.log"))]
+        logs = [log for log in dict.fromkeys(found) if log.is_file()]
+        for log in logs:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(log, folder / f"{log.parent.name}.log")
+        return len(logs)
 
     def plan(self, seconds: float, *, rates: Mapping[str, float] = FAULTS, **more: Any) -> RunPlan:
         """Return a live run of about so many seconds; `rate=None` has as many messages, and is as fast as can be."""
