@@ -1,4 +1,4 @@
-"""The event loop of a worker: how long it waits for a TLS peer that says no farewell."""
+"""The event loop of a worker: TLS peers that say no farewell, and connections that have just been lost."""
 
 import asyncio
 import importlib
@@ -64,6 +64,25 @@ def test_a_silent_tls_peer_does_not_hold_up_who_closes(
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
         assert runner.run(close()) < 10
+
+
+def test_what_is_written_to_a_lost_connection_is_no_error(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """As with asyncio, the reader finds out; uvloop by itself raises what nobody who uses asyncio expects."""
+
+    async def lose() -> None:
+        async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.abort()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            for _ in range(10):  # the peer's answer to the first is that nobody is there
+                writer.write(b"a question")
+                await asyncio.sleep(0.02)
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(asyncio.wait_for(lose(), 10))
 
 
 def test_every_loop_of_a_worker_is_of_this_kind() -> None:
