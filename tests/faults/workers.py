@@ -115,12 +115,12 @@ async def storm(ground: Ground, seen: Seen) -> None:
     """One to four workers, coming and going in good order or not; judged work grows all the same."""
     progress = []
 
-    async def leave(stage: Stage, worker: Worker, *, newest: Worker) -> None:
+    async def leave(stage: Stage, worker: Worker) -> None:
         worker.may_end = True
         worker.process.terminate()
         code = await gone(stage, worker, within=15)
-        # The newest may not have got so far as to know how to leave.
-        if code != 0 and not (code == -signal.SIGTERM and worker is newest):
+        # Who has not said a word may not have got so far as to know how to leave.
+        if code != 0 and not (code == -signal.SIGTERM and not logged(worker)):
             seen.expect(False, f"{worker.name} ended with {code} on SIGTERM: {last_words(worker)}")
 
     async def blow(stage: Stage) -> None:
@@ -132,7 +132,7 @@ async def storm(ground: Ground, seen: Seen) -> None:
             elif ground.random.random() < 0.3:
                 stage.fleet.kill(ground.random.choice(running))
             else:
-                await leave(stage, ground.random.choice(running), newest=running[-1])
+                await leave(stage, ground.random.choice(running))
             await asyncio.sleep(STORM_EVERY)
             await stage.watch.look()
             progress.append(sum(stage.watch.totals.accepted))
