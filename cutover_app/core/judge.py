@@ -256,13 +256,15 @@ class Judge:
         rows.orders.prefetch([order_row_key(entry.order) for entry in entries if not entry.kind])
 
     def _join_order(self, order: bytes, key: bytes, now: int, source: int, *, is_new: bool) -> None:
-        """Add a record to its order key, of which nothing is left where that counts no more."""
+        """Add a record to its order key, of which nothing is left where that counts no more.
+
+        A match key that is not new then stands for itself: one that belongs to it would have gone before.
+        """
         row = self._ordering.row(order)
         if row is not None and not self._forgetting.order_counts(row):
             for each in row.keys:
                 self._touched.pop(each, None)
             self._forgetting.forget_order(order)
-            is_new = True
         self._ordering.arrived(order, key, now, source, is_new=is_new)
 
     def _crowd_out(self, source: Source, entry: Entry, key: bytes, row: KeyRow, now: int) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from cutover_app.core.decide import UNPROVEN_NOTE
 from cutover_app.core.frames import LEGACY, REBUILT, Edge, Entry
 from cutover_app.core.ordering import overtaken
@@ -186,6 +188,25 @@ def test_match_keys_of_a_crowded_order_key_are_forgotten_one_by_one() -> None:
         log.pass_time(30)
         log.checkpoint()
     assert {} == {key: row for key, row in log.store._rows["settled"].items() if not key.startswith(b"\x00")}
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_what_stands_for_itself_does_so_when_its_order_key_comes_anew(deleted: bool) -> None:
+    """A match key that outlives its crowded order key, by a problem, is not of the new one, deleted or only over."""
+    log = Log(order_apart=True, ordered_max=2)
+    if not deleted:
+        log.judge._forgetting.delete_due = lambda: iter(())  # type: ignore[method-assign]
+    log.legacy(o(0, "a=1"), o(1, "b=1"), o(2, "d=1"))
+    log.rebuilt(o(0, "a=2"), o(1, "b=1"), o(2, "d=1"))
+    for _ in range(4):
+        log.checkpoint()
+        log.pass_time(10)
+    assert (log.judge._ordering.row(b"c1") is None) == deleted
+    log.legacy(o(3, "a=3"))
+
+    row = log.judge._ordering.row(b"c1")
+    assert row is not None
+    assert (row.keys, row.records) == ([], 1)
 
 
 def test_what_has_been_forgotten_does_not_count_again_when_its_order_key_comes_anew() -> None:

@@ -322,7 +322,8 @@ class Examination:
         account, plan = self.account, self.setting.plan
         lines = []
         for key, offset in sorted(set(self.host.forgotten())):
-            before = [each for each in self.arrivals[self._whole(key, offset)] if each < offset]
+            # Of a frame a record may crowd the order key, and another one meet a match key that is alone by then.
+            before = [each for each in self.arrivals[self._whole(key, offset + 1)] if each < offset]
             if not before:
                 lines.append(f"{key.decode()} forgotten at {offset}, before it was known")
                 continue
