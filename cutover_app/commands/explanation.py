@@ -208,12 +208,12 @@ def _findings(story: Story) -> list[RenderableType]:
 
 def _unreadable(story: Story) -> list[RenderableType]:
     """Name the records that could not be read, any of which may be the partner of one without (R11)."""
-    told = []
+    told: list[RenderableType] = []
     for verdict in newest(story.verdicts):
         if verdict.undecodable:
             places = ", ".join(plain(shown_position(each)) for each in verdict.undecodable)
-            told.append(f"verdict {verdict.id}: its partner may be one of those that could not be read: {places}")
-    return [Text(line) for line in told]
+            told.append(Text(f"verdict {verdict.id}: its partner may be one of those that could not be read: {places}"))
+    return told
 
 
 def _contents(story: Story) -> list[RenderableType]:

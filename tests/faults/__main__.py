@@ -77,8 +77,9 @@ def play(each: Row, seed: int) -> tuple[Seen, float]:
         except Exception as error:
             traceback.print_exc()
             seen.wrong.append(f"{type(error).__name__}: {error}")
-        if seen.wrong and (kept := ground.keep_logs(LOGS / f"{seed}-{each.number}")):
-            seen.wrong.append(f"{kept} logs are in {LOGS / f'{seed}-{each.number}'}")
+        logs = LOGS / f"{seed}-{each.number}"
+        if seen.wrong and (kept := ground.keep_logs(logs)):
+            seen.wrong.append(f"{kept} logs are in {logs}")
     return seen, time.monotonic() - began
 
 
