@@ -46,7 +46,18 @@ def onlooker(broker: Broker, client_id: str, **options: Any) -> Any:
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": WAIT_MS,
     }
-    return AIOKafkaConsumer(**broker.client(client_id), **(usual | options))
+    return _Onlooker(**broker.client(client_id), **(usual | options))
+
+
+class _Onlooker(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka is not typed
+    """One that could not start is closed: whoever asks again and again would leave many behind."""
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except BaseException:
+            await self.stop()
+            raise
 
 
 def _consumer(broker: Broker) -> Any:

@@ -1,14 +1,17 @@
 """How long a cluster that is away is waited for."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, NodeNotReadyError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, NodeNotReadyError
 
 from cutover_app.kafka import cluster as module
 from cutover_app.kafka.cluster import patiently
 from cutover_app.kafka.errors import KafkaUnavailable
+from cutover_app.kafka.reading import onlooker
+from cutover_app.kafka.settings import Broker
 
 
 def test_a_broker_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,3 +39,17 @@ def test_a_broker_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     with pytest.raises(KafkaUnavailable):
         asyncio.run(patiently(answers(away, 7)))
+
+
+def test_who_could_not_connect_leaves_nothing_behind() -> None:
+    """A consumer that was not let in is closed, and nobody reads of an unclosed one afterwards."""
+    told: list[str] = []
+
+    async def play() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+        with pytest.raises(KafkaConnectionError):
+            await onlooker(Broker.parse("127.0.0.1:1"), "test").start()
+        gc.collect()
+
+    asyncio.run(play())
+    assert told == []
