@@ -21,7 +21,9 @@ _done: dict[tuple[str, ...], list[str]] = {}
 
 async def shown(seen: Seen, *nodes: str) -> None:
     """Run tests, once per process, and note what they claim."""
-    if nodes not in _done:
+    if nodes in _done:
+        seen.note("run with a row before this one")
+    else:
         _done[nodes] = await asyncio.to_thread(_run, nodes)
     seen.wrong += _done[nodes]
     for node in nodes:
