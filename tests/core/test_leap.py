@@ -1,8 +1,9 @@
 """A frontier that stood still and leaps: what is due then is closed in parts, and means the same (R1)."""
 
-from cutover_app.core.frames import LEGACY, REBUILT
+from cutover_app.core.frames import LEGACY, REBUILT, Edge
 from cutover_app.core.limits import RING_MAX
-from tests.core.history import GRACE_MS, REMEMBER_MS, Log, entry
+from cutover_app.core.state import other
+from tests.core.history import GRACE_MS, REMEMBER_MS, Log, entry, source
 
 MANY = 7
 SECONDS = (GRACE_MS + REMEMBER_MS) // 1000 + MANY
@@ -131,3 +132,21 @@ def test_what_was_given_up_is_remembered_until_it_is_closed() -> None:
     log.checkpoint()
     log.pass_time(SECONDS)
     assert log.judge.books.forgotten == MANY
+
+
+def test_what_has_its_partner_delays_nothing_whatever_is_said_of_it() -> None:
+    """A late one near a lost range is indeterminate, given up before or not; it is decided, and passed in one go."""
+    log = Log(close_max=1, problems_ms=REMEMBER_MS, late_ms=10)
+    log.edge(Edge(source(LEGACY), 2 * MANY, 3 * MANY, 0, 5_000, "retention"))
+    stand_still(log, SECONDS, proven=False)
+    log.legacy(*(entry(n, f"{n}=x", timestamp=n) for n in range(2 * MANY)))
+    log.checkpoint()
+    log.rebuilt(*(entry(n, f"{n}=x") for n in range(MANY, 2 * MANY)))
+    pairs = dict.fromkeys([f"L{n}" for n in range(2 * MANY)], "indeterminate")
+    assert log.outcomes() == pairs | dict.fromkeys([f"R{n}" for n in range(MANY)], "resolved")
+
+    books = log.judge.books
+    for side in (LEGACY, REBUILT):
+        last = [log.barrier(side, after_ms=1_000) for _ in range(MANY)][-1]
+        log.barrier(side, last)
+        assert books.due_ms[other(side)] == books.frontiers[side].closed - GRACE_MS
