@@ -2,7 +2,9 @@
 
 from cutover_app.core.frames import LEGACY, REBUILT, Edge
 from cutover_app.core.limits import RING_MAX
+from cutover_app.core.rows import Rows
 from cutover_app.core.state import other
+from cutover_app.core.steps import step
 from tests.core.history import GRACE_MS, REMEMBER_MS, Log, entry, source
 
 MANY = 7
@@ -150,3 +152,20 @@ def test_what_has_its_partner_delays_nothing_whatever_is_said_of_it() -> None:
         last = [log.barrier(side, after_ms=1_000) for _ in range(MANY)][-1]
         log.barrier(side, last)
         assert books.due_ms[other(side)] == books.frontiers[side].closed - GRACE_MS
+
+
+def test_what_is_not_there_any_more_is_passed() -> None:
+    """A key that is gone, or a record of it: nothing is closed there, but what is behind it."""
+    log = Log()
+    log.legacy(*(entry(n, f"{key}=x") for n, key in enumerate("abcd")))
+    log.checkpoint()
+    rows = Rows(log.store, log.judge.books)
+    rows.keys.drop(b"a")
+    emptied, moved = rows.keys.load(b"b"), rows.keys.load(b"c")
+    assert emptied is not None
+    assert moved is not None
+    emptied.expected.clear()
+    moved.expected[0].position += 1
+
+    found = [(key, record is not None) for key, record in step(rows, LEGACY, log.now, 1)]
+    assert found == [(b"a", False), (b"b", False), (b"c", False), (b"d", True)]
