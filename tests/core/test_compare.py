@@ -240,6 +240,15 @@ def test_long_paths_are_cut() -> None:
     assert finding.path.startswith("$.nnn")
     assert finding.path.endswith("n…")
 
+    levels = 7
+    name = "n" * ((limits.PATH_CHARS_MAX - len("$")) // levels - len("."))
+    longest: Any = 1
+    for _ in range(levels):
+        longest = {name: longest}
+    (finding,) = found(longest, msgspec.json.decode(msgspec.json.encode(longest).replace(b"1", b"2")))
+    assert len(finding.path) == limits.PATH_CHARS_MAX
+    assert finding.path.endswith("n")
+
 
 def test_values_as_they_are_shown() -> None:
     """Small scalars natively, long or exact ones as text, containers as compact JSON, all cut."""
