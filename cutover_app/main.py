@@ -6,6 +6,7 @@ line per problem and exit code 2, whatever command it was going to be.
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from agents.judge import judge
@@ -68,6 +69,9 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     app.always(LivenessWatch(app, _readings(app, legacy_group, contract)))
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
     app.prepare = lambda: _prepare(contract, broker, compiled.rules)
+    app.current_ids = partial(
+        _ids_of, broker, [intake_of(contract), *(each.changelog_name for each in app.batch_tables)]
+    )
     figures = WorkerCollector(app, contract=contract.contract, run=contract.run, rules=compiled.rules)
     app.new_web = lambda worker: WorkerWeb(worker, figures)
     check_wiring(app, agents=agents_of(contract), tables=[name for name, _ in TABLES])
@@ -91,6 +95,11 @@ async def _prepare(contract: Contract, broker: Broker, rules: str) -> dict[str, 
     for side in (LEGACY, REBUILT):
         await _starts(contract, side).begin(contract.start)
     return ids
+
+
+async def _ids_of(broker: Broker, topics: Sequence[str]) -> dict[str, str]:
+    async with Cluster(broker) as cluster:
+        return {name: topic.id for name, topic in (await cluster.topics(topics)).items()}
 
 
 def _wire_judge(app: CutoverApp, contract: Contract, compiled: Compiled, broker: Broker) -> None:

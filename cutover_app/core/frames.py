@@ -11,6 +11,8 @@ A. The entries of a frame ascend by (offset, index), and so do the frames of one
 B. Every frame names the rules it was made under; whoever meets another hash than its own stops (R3).
 C. An entry is self-contained: nothing outside the frame is needed to judge it.
 D. The tag of a frame carries the version of this format; an unknown tag is an error, never skipped.
+E. The key of an intake record is the id of the topic that its frame was made for. A worker that stood still while its
+   run was reset may still write what it had in hand, and Kafka takes it by the topic's name; readers pass it by.
 """
 
 from typing import Any, Final
@@ -158,6 +160,16 @@ _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Frame)
 def encode_frame(frame: Frame) -> bytes:
     """Return the bytes of an intake record."""
     return _encoder.encode(frame)
+
+
+def frame_key(incarnation: str) -> bytes | None:
+    """Return the key of intake records made for the topic of this id; None where nobody knows it."""
+    return incarnation.encode() or None
+
+
+def is_stray(key: bytes | None, incarnation: str) -> bool:
+    """Tell whether an intake record was made for another topic of the same name than the one of this id."""
+    return bool(key and incarnation) and key != frame_key(incarnation)
 
 
 def decode_frame(data: bytes | None) -> Frame:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.foreign import ForeignRulesError, foreign
-from cutover_app.core.frames import FrameError, decode_frame
+from cutover_app.core.frames import FrameError, decode_frame, is_stray
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import RowError, decode_row
 from cutover_app.kafka.cluster import Cluster
@@ -47,13 +47,16 @@ async def foreign_rules(contract: Contract, broker: Broker, rules: str) -> str:
     """
     books, intake = changelog_of(contract, BOOKS_TABLE), intake_of(contract)
 
-    def wanted(record: Any) -> bool:
-        return bool(record.topic == intake or record.key == BOOKS_KEY)
-
     async with asyncio.timeout(ASK_SECONDS):
         async with Cluster(broker) as cluster:
-            topics = (await cluster.topics([books, intake])).values()
-        newest = await newest_records(broker, topics, wanted)
+            topics = await cluster.topics([books, intake])
+
+        def wanted(record: Any) -> bool:
+            if record.topic == intake:
+                return not is_stray(record.key, topics[intake].id)
+            return bool(record.key == BOOKS_KEY)
+
+        newest = await newest_records(broker, topics.values(), wanted)
     found = {_books_rules(each.value) if each.topic == books else _frame_rules(each.value) for each in newest}
     return foreign(found - {""}, rules)
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from cutover_app.contract.models import Contract
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.closing import NEVER
-from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Frame, Source, decode_frame
+from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Frame, Source, decode_frame, is_stray
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.standing import standing_from, topic_id
 from cutover_app.core.state import PENDING, ROW_VERSION, TALLIES, FamilyRow, decode_row
@@ -90,8 +90,12 @@ async def read_verdicts(bootstrap: str, contract: Contract) -> dict[str, Verdict
 
 async def read_intake(bootstrap: str, contract: Contract) -> AsyncIterator[list[tuple[int, int, int, Frame]]]:
     """Yield (intake partition, offset, append time, frame) of everything in intake."""
-    async for records in read_topic(bootstrap, intake_of(contract)):
-        yield [(each.partition, each.offset, each.timestamp, decode_frame(each.value)) for each in records]
+    intake = intake_of(contract)
+    async with Cluster(Broker.parse(bootstrap)) as cluster:
+        incarnation = (await cluster.topics([intake]))[intake].id
+    async for records in read_topic(bootstrap, intake):
+        found = [each for each in records if not is_stray(each.key, incarnation)]
+        yield [(each.partition, each.offset, each.timestamp, decode_frame(each.value)) for each in found]
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ class CutoverApp(faust.App):
     mirror: "MirrorSampler | None" = None
     #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
     prepare: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
+    #: Asks for the ids that the topics of this run have now, those that nobody else writes to.
+    current_ids: Callable[[], Awaitable[Mapping[str, str]]] | None = None
     #: Makes the web server; None leaves Faust's own.
     new_web: Callable[["CutoverApp"], Any] | None = None
 
@@ -210,6 +212,7 @@ class CutoverApp(faust.App):
         """Before recovery."""
         self._holds = bool(assigned)
         try:
+            await self._confirm_run()
             await self.partitions.take(assigned)
             failpoint("partitions.taken")
             self._tenure = generation_id
@@ -250,6 +253,8 @@ class CutoverApp(faust.App):
         consumer = self.chunk_consumer
         try:
             failpoint("partitions.leaving")
+            if self._holds:
+                await self._confirm_run()
             await consumer.drain()
             await self.partitions.leave()
             failpoint("partitions.left")
@@ -261,6 +266,21 @@ class CutoverApp(faust.App):
             die(error)
         finally:
             last_resort.cancel()
+
+    async def _confirm_run(self) -> None:
+        """End a worker whose run was reset while it stood still: what it has in hand is of another run.
+
+        Only of a group without members is a run reset, and a member that stood still is told by a rebalance.
+        """
+        if self.current_ids is None:
+            return
+        found = await patiently(self.current_ids)
+        gone = sorted(name for name, known in found.items() if known != self.topic_ids.get(name, known))
+        if gone:
+            raise FatalError(
+                f"topic {gone[0]} is not the one that this worker began with: its run was reset while it stood still; "
+                "what it had in hand is dropped, and its datadir is made anew when it is started again"
+            )
 
     # -- ends
 

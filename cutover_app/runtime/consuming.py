@@ -13,7 +13,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, CorruptRecordException, KafkaError
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
@@ -242,8 +243,11 @@ async def rejoin(consumer: Any) -> None:
 async def commit(consumer: Any, commits: Mapping[TP, At]) -> dict[TP, At]:
     """Commit positions, each with its text; return those of partitions that are still there.
 
-    Raises what the consumer raises, or `TimeoutError`.
+    Raises what the consumer raises, or `TimeoutError`. Who is no member any more commits nothing: Kafka takes it of
+    anybody while the group is empty, and the group may be another one by now, of a run that was reset meanwhile.
     """
+    if consumer._coordinator.generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
+        raise CommitFailedError("this member's session has ended")
     cluster = consumer._client.cluster
     # A partition that was deleted cannot be committed to, and aiokafka would try for ever.
     there = {tp: at for tp, at in commits.items() if tp.partition in (cluster.partitions_for_topic(tp.topic) or ())}

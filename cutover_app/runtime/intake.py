@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from faust.types import TP
 
+from cutover_app.core.frames import frame_key
 from cutover_app.kafka.admin import MESSAGE_BYTES_MAX
 from cutover_app.kafka.errors import AccessRefused
 from cutover_app.kafka.refusal import unavailable
@@ -50,12 +51,22 @@ class _Flight:
 class IntakeSender:
     """One per side and process start."""
 
-    def __init__(self, broker: Broker, *, name: str, topic: str, on_acked: Callable[[TP, int], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        name: str,
+        topic: str,
+        on_acked: Callable[[TP, int], None],
+        incarnation: Callable[[], str] = str,
+    ) -> None:
+        """`incarnation` is asked for the topic's id before the first frame; empty where nobody knows it."""
         #: Random per process start: a restarted worker is another sender (R2).
         self.sender_id = secrets.token_hex(8)
         self._broker = broker
         self._name = name
         self._topic = topic
+        self._incarnation = incarnation
         self._on_acked = on_acked
         self._producer: Any = None
         self._turn = asyncio.Lock()
@@ -150,7 +161,9 @@ class IntakeSender:
 
     async def _send(self, partition: int, frame: bytes) -> Any:
         try:
-            return await self._producer.send(self._topic, frame, partition=partition)
+            return await self._producer.send(
+                self._topic, frame, key=frame_key(self._incarnation()), partition=partition
+            )
         except UnknownTopicOrPartitionError as error:
             # A refused token looks like a cluster without topics, too.
             found = await unavailable(self._broker, error, worked=True)

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from faust.types import TP
 
-from cutover_app.core.frames import LEGACY, REBUILT, FrameError, decode_frame
+from cutover_app.core.frames import LEGACY, REBUILT, FrameError, decode_frame, is_stray
 from cutover_app.core.judge import Judge, JudgeTerms
 from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.state import RowError
@@ -248,7 +248,7 @@ class Judging:
         failpoint("judge.take", judge.partition)
         before = judge.entries
         seat.halfway = True
-        for record in chunk.records:
+        for record in self._ours(chunk):
             for _ in judge.applying(record.offset, record.timestamp, decode_frame(record.value)):
                 seat.take_verdicts()
                 await asyncio.sleep(0)  # other partitions' checkpoints take a dozen turns of the loop each
@@ -260,6 +260,19 @@ class Judging:
         seat.bytes += chunk.size
         seat.take_verdicts()
         failpoint("judge.taken", judge.partition)
+
+    def _ours(self, chunk: Chunk) -> Sequence[Any]:
+        """Return the records of a chunk that were made for this intake, nearly always all of them."""
+        incarnation = self._app.topic_ids.get(self._intake, "")
+        found = [record for record in chunk.records if not is_stray(record.key, incarnation)]
+        if strays := len(chunk.records) - len(found):
+            log.warning(
+                "intake partition %s: %s records passed by, made for a topic of this name that is gone: a worker wrote "
+                "them that had stood still while its run was reset",
+                chunk.tp.partition,
+                strays,
+            )
+        return found
 
     async def _checkpoint_or_die(self, seat: Seat) -> None:
         try:

@@ -53,7 +53,13 @@ class SourceStage:
         """Without a `reader` the topic is read by the app's own consumer."""
         self.topic = topic
         self.sampling = sampling
-        self.sender = IntakeSender(broker, name=f"{app.conf.id}-{topic}", topic=intake, on_acked=self._acked)
+        self.sender = IntakeSender(
+            broker,
+            name=f"{app.conf.id}-{topic}",
+            topic=intake,
+            on_acked=self._acked,
+            incarnation=lambda: app.topic_ids.get(intake, ""),
+        )
         self.partitions: frozenset[int] = frozenset()
         self._app = app
         self._other_reader = reader

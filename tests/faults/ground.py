@@ -125,10 +125,10 @@ async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:
     seen.expect(code == EXIT_FATAL and all(each in line for each in words), line)
 
 
-async def asked(stage: Stage, command: str) -> tuple[int, str]:
+async def asked(stage: Stage, *words: str) -> tuple[int, str]:
     """Run one of our commands; return its exit code and what it printed."""
     contract = stage.folder / "cutover.yaml"
-    done = await asyncio.to_thread(run_command, [command], contract, stage.cluster.bootstrap)
+    done = await asyncio.to_thread(run_command, words, contract, stage.cluster.bootstrap)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -85,6 +85,28 @@ async def halted(ground: Ground, seen: Seen) -> None:
     await ground.play(seen, ground.plan(40), (0.25, halt))
 
 
+@row(104, "a worker is halted, its run is reset and begun anew, it wakes", "it ends, and the new run has nothing of it")
+async def reset_meanwhile(ground: Ground, seen: Seen) -> None:
+    """What it had in hand is for topics of the same names, and its group has nobody who would contradict it."""
+
+    async def begin_anew(stage: Stage) -> None:
+        (worker,) = stage.fleet.running
+        worker.may_end = True
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        await asyncio.sleep(HALTED_SECONDS)
+        for words in (("reset", "--yes", "--verdicts"), ("plan", "--apply")):
+            code, text = await asked(stage, *words)
+            seen.expect(code == FINE, f"{words[0]} ends with {code}" + (f": {text}" if code else ""))
+        os.kill(worker.process.pid, signal.SIGCONT)
+        await asyncio.sleep(ground.random.uniform(0, 8))
+        stage.fleet.start()
+        await fails(stage.fleet, seen, worker, "its run was reset while it stood still")
+        await stage.watch.stop()
+        await stage.watch.start()
+
+    await ground.play(seen, ground.plan(45, workers=1), (0.3, begin_anew))
+
+
 @row(4, f"the event loop of a worker stands still for {BLOCKED_SECONDS:g} s", "a delay, and nothing else")
 async def blocked(ground: Ground, seen: Seen) -> None:
     """Shorter than the session: nobody takes over."""

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata
@@ -157,7 +157,7 @@ def test_a_commit_that_nobody_answers_says_who_it_waits_for(
     cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0})
     consumer = SimpleNamespace(
         _client=SimpleNamespace(cluster=cluster),
-        _coordinator=SimpleNamespace(coordinator_id=node),
+        _coordinator=SimpleNamespace(coordinator_id=node, generation=1),
         commit=lambda _offsets: asyncio.sleep(60),
     )
     with pytest.raises(TimeoutError):
@@ -174,8 +174,20 @@ def test_what_is_gone_is_neither_committed_nor_said_to_be(left: set[int] | None)
         asked.append(offsets)
 
     consumer = SimpleNamespace(
-        _client=SimpleNamespace(cluster=SimpleNamespace(partitions_for_topic=lambda _topic: left)), commit=committing
+        _client=SimpleNamespace(cluster=SimpleNamespace(partitions_for_topic=lambda _topic: left)),
+        _coordinator=SimpleNamespace(generation=1),
+        commit=committing,
     )
     done = asyncio.run(commit(consumer, {TP("source", 0): (7, "a"), TP("source", 1): (8, "b")}))
     assert {tp.partition for tp in done} == (left or set())
     assert asked == ([{TopicPartition(*tp): OffsetAndMetadata(*at) for tp, at in done.items()}] if left else [])
+
+
+def test_who_is_no_member_any_more_commits_nothing() -> None:
+    """Kafka takes positions of anybody while a group is empty; those of a run that was reset are not the new one's."""
+    consumer = SimpleNamespace(
+        _client=SimpleNamespace(cluster=SimpleNamespace(partitions_for_topic=lambda _topic: {0})),
+        _coordinator=SimpleNamespace(generation=-1),
+    )
+    with pytest.raises(CommitFailedError, match="session has ended"):
+        asyncio.run(commit(consumer, {TP("source", 0): (7, "")}))

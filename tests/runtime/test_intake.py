@@ -24,11 +24,13 @@ class Producer:
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes, asyncio.Future[Any]]] = []
+        self.keys: list[bytes | None] = []
 
-    async def send(self, _topic: str, value: bytes, *, partition: int) -> asyncio.Future[Any]:
+    async def send(self, _topic: str, value: bytes, *, key: bytes | None, partition: int) -> asyncio.Future[Any]:
         """Queue."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.sent.append((partition, value, future))
+        self.keys.append(key)
         return future
 
     async def land(self, number: int) -> None:
@@ -38,13 +40,29 @@ class Producer:
             await asyncio.sleep(0)
 
 
-def sender() -> tuple[IntakeSender, Producer, list[tuple[TP, int]]]:
+def sender(incarnation: Callable[[], str] = str) -> tuple[IntakeSender, Producer, list[tuple[TP, int]]]:
     acked: list[tuple[TP, int]] = []
     made = IntakeSender(
-        Broker(("nowhere:1",)), name="t", topic="intake", on_acked=lambda tp, end: acked.append((tp, end))
+        Broker(("nowhere:1",)),
+        name="t",
+        topic="intake",
+        on_acked=lambda tp, end: acked.append((tp, end)),
+        incarnation=incarnation,
     )
     made._producer = producer = Producer()
     return made, producer, acked
+
+
+@pytest.mark.parametrize(("incarnation", "key"), [("id-1", b"id-1"), ("", None)])
+def test_a_frame_says_which_topic_it_was_made_for(incarnation: str, key: bytes | None) -> None:
+    """Kafka takes it by the topic's name, whatever became of the topic meanwhile."""
+
+    async def run() -> list[bytes | None]:
+        made, producer, _ = sender(lambda: incarnation)
+        await made.send(SOURCE, 10, [(0, b"a"), (1, b"b")])
+        return producer.keys
+
+    assert asyncio.run(run()) == [key, key]
 
 
 def test_positions_advance_in_order() -> None:

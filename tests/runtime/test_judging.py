@@ -43,10 +43,11 @@ class Backlog:
     def __init__(self, pieces: int, partition: int = 0) -> None:
         self.partition = partition
         self.pieces = pieces
-        self.asked = 0
+        self.asked = self.taken = 0
 
     def applying(self, *_record: Any) -> Iterator[None]:
         """Take in a record in so many pieces."""
+        self.taken += 1
         for _ in range(self.pieces):
             yield
 
@@ -66,9 +67,10 @@ class Backlog:
         return {"books": {b"books": b"row"}}
 
 
-def chunk(partition: int = 0) -> Chunk:
+def chunk(partition: int = 0, key: bytes | None = b"now") -> Chunk:
     """Return a chunk of one record."""
-    record: Any = SimpleNamespace(offset=0, timestamp=0, value=encode_frame(Records(RULES, "l", source(LEGACY), [])))
+    value = encode_frame(Records(RULES, "l", source(LEGACY), []))
+    record: Any = SimpleNamespace(offset=0, timestamp=0, key=key, value=value)
     return Chunk(TP("intake", partition), 0, 1, [record], size=1, readable=1)
 
 
@@ -79,7 +81,7 @@ def judging_of(commits: list[int], *judges: Backlog) -> Judging:
         commits.append(partition)
 
     consumer = SimpleNamespace(set_committable=lambda *_: None)
-    app: Any = SimpleNamespace(chunk_consumer=consumer, tenure=1, quarantined={})
+    app: Any = SimpleNamespace(chunk_consumer=consumer, tenure=1, quarantined={}, topic_ids={"intake": "now"})
     judging = Judging(
         None,  # type: ignore[arg-type]
         intake="intake",
@@ -138,6 +140,17 @@ def test_a_judge_whose_partition_goes_lets_a_backlog_be() -> None:
 
     asyncio.run(run())
     assert judge.asked == 0
+
+
+@pytest.mark.parametrize(("key", "taken"), [(b"now", 1), (None, 1), (b"before", 0)])
+def test_what_was_made_for_another_intake_is_passed_by(
+    key: bytes | None, taken: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that stood still while its run was reset writes what it had in hand into the topic of the same name."""
+    judge = Backlog(pieces=1)
+    asyncio.run(judging_of([], judge).take(chunk(key=key)))
+    assert judge.taken == taken
+    assert ("1 records passed by" in caplog.text) is not bool(taken)
 
 
 def test_what_is_no_frame_stops_its_partition_and_no_other() -> None:
