@@ -15,6 +15,7 @@ from mode.loop import use as use_loop
 from cutover_app import __version__
 from cutover_app.commands import COMMANDS
 from cutover_app.commands.base import guarded
+from cutover_app.commands.output import USAGE, fail
 
 APP: Final = "cutover_app"
 LOOP: Final = "cutover_app.runtime.loop"
@@ -56,6 +57,10 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if not any(each.rpartition("=")[2] == error.name for each in arguments):
+            raise
+        fail(USAGE, f"-A: {error}")
     return code if isinstance(code, int) else 0
 
 

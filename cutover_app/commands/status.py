@@ -1,6 +1,7 @@
 """`cutover status`: how the fleet of a run stands, and the one reason why something waits."""
 
 import asyncio
+import math
 import sys
 import time
 from dataclasses import replace
@@ -15,7 +16,17 @@ from rich.text import Text
 from cutover_app.commands.base import CutoverCommand
 from cutover_app.commands.contracts import contract_option, hash_of
 from cutover_app.commands.evidence import Behind, Observer, broker_of, observer
-from cutover_app.commands.output import JSON, console, output_option, plain, table, write_json, write_json_line
+from cutover_app.commands.output import (
+    JSON,
+    USAGE,
+    console,
+    fail,
+    output_option,
+    plain,
+    table,
+    write_json,
+    write_json_line,
+)
 from cutover_app.commands.render import EXIT_CODES, STYLES, show_lag
 from cutover_app.commands.standing import Facts, IntakeStatus, Rate, SideFacts, Status, Worker, rate_of, status_of
 from cutover_app.contract.load import load_contract
@@ -62,6 +73,8 @@ class status(CutoverCommand):  # noqa: N801 - the name of the command
         contract = load_contract(options["contract_file"])
         if options["looks"] is not None and options["watch"] is None:
             raise click.UsageError("--looks needs --watch")
+        if options["watch"] is not None and math.isnan(options["watch"]):
+            fail(USAGE, "--watch: expected seconds, found nan")
         async with observer(contract, hash_of(contract)) as looking, Cluster(broker_of(contract)) as cluster:
             before, at = None, 0.0
             looks = 0

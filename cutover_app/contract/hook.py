@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,8 @@ Hook = Callable[[Message], list[Message]]
 
 MESSAGES_MAX = 1000
 """Messages that one record may be rebuilt to."""
+_RAISED: Final = (Exception, SystemExit, GeneratorExit)
+"""What a hook may raise (rule R11: it may do what it wants). An interruption is somebody's at the keyboard."""
 
 
 class HookError(ValueError):
@@ -44,7 +46,7 @@ def load_hook(spec: str, folder: Path, file: str, line: int) -> tuple[Callable[[
 
     try:
         module = importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except _RAISED as error:
         text = f"module {name} cannot be imported: {type(error).__name__}: {error}"
         raise wrong(text.splitlines()[0]) from None
     function = getattr(module, attribute, None)
@@ -77,7 +79,7 @@ def call_hook(
     """Return the messages that a hook makes of one, each as if it had been read from a record."""
     try:
         made = function(message)
-    except (Exception, SystemExit) as error:  # rule R11: it may do what it wants
+    except _RAISED as error:
         # Only where, and what kind: the text of an exception may quote a value.
         return [HookError(f"the function raised {type(error).__name__}{_where(function, error)}")]
     if made is None:

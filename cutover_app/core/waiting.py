@@ -179,7 +179,7 @@ def _unvouched(look: Look) -> Reason | None:
         idle = [number for number in side.unvouched if not side.unread.get(number) and not side.held.get(number)]
         idle = [number for number in idle if number not in side.unassigned]
         if idle:
-            text = f"nobody vouches for {_places(side, idle)}, which has been read to its end"
+            text = f"nobody vouches for {_places(side, idle)}, read to the end"
             return Reason("W8", "not_vouched", text, stands=True)
     return None
 

@@ -13,10 +13,12 @@ from socket import gethostname
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 from mode import Service
 
 from cutover_app.kafka.cluster import patiently
+from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.assigning import Assignor
 from cutover_app.runtime.checkpoint import Checkpointer
@@ -298,7 +300,13 @@ class CutoverApp(faust.App):
             spare_the_logs()
             await super().start()
         except Exception as error:
-            die(error)
+            self._die(error)
+
+    def _die(self, reason: BaseException) -> NoReturn:
+        """Faust's own clients may be the first to find out that no broker answers any more."""
+        if isinstance(reason, KafkaConnectionError):
+            reason = KafkaUnavailable([f"{url.host}:{url.port}" for url in self.conf.broker], "none is left")
+        die(reason)
 
     def _take_datadir(self) -> None:
         """Honour `--datadir`, which Faust's command line passes on only after the app was made."""
@@ -317,7 +325,7 @@ class CutoverApp(faust.App):
         if isinstance(reason, asyncio.CancelledError):  # the fetcher, restarted by a rebalance
             super()._crash(reason)
         else:
-            die(reason)
+            self._die(reason)
 
     async def stop(self) -> None:
         """SIGTERM: leave in good order, or at least in time."""

@@ -103,7 +103,10 @@ class Checkpointer:
             by = type(error).__name__
             raise FatalError(f"intake partition {partition} was taken over by another worker (fenced: {by})") from error
         except (KafkaError, TimeoutError) as error:
-            raise FatalError(f"the checkpoint of partition {partition} has an unknown result: {error!r}") from error
+            gone = [topic for topic in outputs if not producer.client.cluster.partitions_for_topic(topic)]
+            lost = f"; no broker knows topic {', '.join(gone)}: was it deleted?" if gone else ""
+            line = f"the checkpoint of partition {partition} has an unknown result: {error!r}{lost}"
+            raise FatalError(line) from error
         await failpoint_waiting("checkpoint.committed", partition)
         for name, part in rows.items():
             if part:

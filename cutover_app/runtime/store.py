@@ -18,6 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,7 +137,13 @@ def _open_anew(directory: Path, changelog_id: str, why: str) -> "PartitionStore"
 
 def check_room(directory: Path) -> None:
     """Raise `FatalError` where the disk is about to be full."""
-    free = shutil.disk_usage(directory).free
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        raise FatalError(
+            f"{directory} is not there any more ({error.strerror}): was the datadir deleted while this worker used it? "
+            "start it again: nothing is lost, its state is read anew"
+        ) from error
     if free < FREE_BYTES_MIN:
         raise FatalError(
             f"the disk of {directory} is full: {free / 2**20:.0f} MB are free, {FREE_BYTES_MIN / 2**20:.0f} MB are the "
@@ -176,7 +183,8 @@ class PartitionStore:
 
     def condemn(self) -> None:
         """Have these rows, and all others beside them, wiped when a worker starts here next (`renew`)."""
-        (self.directory.parent / CONDEMNED).touch()
+        with suppress(FileNotFoundError):  # then they are gone as it is
+            (self.directory.parent / CONDEMNED).touch()
 
     def offset(self) -> int | None:
         """Changelog offset of the last write; None where nothing was ever written."""

@@ -179,6 +179,7 @@ def test_a_group_that_nobody_coordinates_is_told_from_a_broker_that_is_away(caps
         ("fixed missing --from yesterday", "--from: expected a time with its zone"),
         ("fixed missing --undo --reason x", "--undo takes a mark back"),
         ("fixed --undo", "expected a FAMILY"),
+        ("status --watch nan", "--watch: expected seconds, found nan"),
     ],
 )
 def test_what_was_mistyped_is_one_line_and_exit_2(cutover: Runner, command: str, line: str, tmp_path: Path) -> None:
@@ -187,6 +188,13 @@ def test_what_was_mistyped_is_one_line_and_exit_2(cutover: Runner, command: str,
     assert (result.code, result.out) == (2, "")
     [said] = result.err.splitlines()
     assert said.startswith(f"cutover: {line}")
+
+
+def test_an_application_that_is_not_there_is_one_line() -> None:
+    """Exit code 1 would mean that problems were found."""
+    for words in (["-A", "nosuch", "report"], ["--app=nosuch", "tables"]):
+        result = run("-m", "cutover_app", *words)
+        assert (result.returncode, result.stderr) == (2, "cutover: -A: No module named 'nosuch'\n")
 
 
 def test_faust_knows_the_commands_too(tmp_path: Path) -> None:

@@ -382,6 +382,7 @@ def test_a_hook_makes_none_one_or_several(tmp_path: Path) -> None:
     [
         ("raises", "raise KeyError(record['id'])", "the function raised KeyError"),
         ("exits", "raise SystemExit(1)", "the function raised SystemExit"),
+        ("closes", "raise GeneratorExit", "the function raised GeneratorExit"),
         ("text", "return 'x'", "the function returned str"),
         ("number", "return [1]", "the function returned int"),
         ("set", "return {'id': 1, 'a': {'b': {1}}}", "the function returned a set at $.*.*"),

@@ -72,7 +72,7 @@ TABLE: list[tuple[str, Look, str, bool, str]] = [
         look(SILENT),
         "not_vouched",
         True,
-        "nobody vouches for rebuilt partition orders.v2/2, which has been read to its end",
+        "nobody vouches for rebuilt partition orders.v2/2, read to the end",
     ),
     ("W9", look(unjudged=5_000), "judge_lag", False, "the judge lags by 5,000 intake records"),
     (

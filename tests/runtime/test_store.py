@@ -1,6 +1,7 @@
 """The rows of a partition on disk: ordered, atomic with their changelog offset, and never someone else's."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from rocksdict import Options, Rdict
 from cutover_app.runtime import store as module
 from cutover_app.runtime.datadir import renew
 from cutover_app.runtime.fatal import FatalError
-from cutover_app.runtime.store import PartitionStore, open_store
+from cutover_app.runtime.store import PartitionStore, check_room, open_store
 
 
 def test_rows_are_read_in_order(tmp_path: Path) -> None:
@@ -211,3 +212,12 @@ def test_a_database_that_was_merged_by_level_is_read(tmp_path: Path) -> None:
     store = PartitionStore(tmp_path / "t-0.db")
     assert store.scan(b"", limit=len(rows) + 1) == rows
     store.close()
+
+
+def test_a_datadir_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    """Somebody deleted it while the worker used it: that says what to do, and nothing is harmed."""
+    store = PartitionStore(tmp_path / "tables" / "t-0.db")
+    shutil.rmtree(tmp_path / "tables")
+    with pytest.raises(FatalError, match="was the datadir deleted while this worker used it"):
+        check_room(tmp_path / "tables")
+    store.condemn()
