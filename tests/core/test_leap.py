@@ -1,5 +1,7 @@
 """A frontier that stood still and leaps: what is due then is closed in parts, and means the same (R1)."""
 
+import pytest
+
 from cutover_app.core.frames import LEGACY, REBUILT, Edge
 from cutover_app.core.limits import RING_MAX
 from cutover_app.core.rows import Rows
@@ -169,3 +171,21 @@ def test_what_is_not_there_any_more_is_passed() -> None:
 
     found = [(key, record is not None) for key, record in step(rows, LEGACY, log.now, 1)]
     assert found == [(b"a", False), (b"b", False), (b"c", False), (b"d", True)]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_has_had_its_turn_is_not_counted_again(cut: bool) -> None:
+    """A closed record waits for its partner to be closed, in memory or committed by now: a step is as long."""
+    log = Log(close_max=1)
+    log.legacy(*(entry(n, f"{n}=x") for n in range(MANY)))
+    log.rebuilt(*(entry(n, f"{n}=y") for n in range(MANY)))
+    last = None
+    for _ in range(MANY):
+        last = log.barrier(REBUILT, last, 1_000)
+    log.legacy(entry(MANY, "lost=x"))
+    for _ in range(SECONDS):
+        last = log.barrier(REBUILT, after_ms=1_000)
+    if cut:
+        log.checkpoint()
+    log.barrier(REBUILT, last)
+    assert log.outcomes() == {f"L{MANY}": "missing"}
