@@ -249,3 +249,13 @@ def test_both_sides_have_as_many_paired_records() -> None:
     assert made.balance() == ["intake partition 3: the two sides disagree on how many records are paired"]
     made.ledgers[REBUILT].accepted = made.ledgers[REBUILT].tallies[PAIRED] = 2
     assert made.balance() == []
+
+
+@pytest.mark.parametrize(("pending", "due_ms", "closing"), [(1, 5_999, True), (1, 6_000, False), (0, 5_999, False)])
+def test_a_backlog_is_being_closed_while_something_is_due(pending: int, due_ms: int, closing: bool) -> None:
+    """Records up to the other side's frontier less the grace are due; where steps have not come so far, some wait."""
+    made = books()
+    made.frontiers[REBUILT].closed = 10_000
+    made.ledgers[LEGACY].tallies[PENDING] = pending
+    made.due_ms[LEGACY] = due_ms
+    assert made.is_closing(LEGACY, 4_000) is closing
