@@ -256,19 +256,21 @@ def test_plan_and_worker_refuse_a_run_of_another_contract(planned: Run, tmp_path
 def test_rules_are_found_in_intake_too(planned: Run) -> None:
     """What waits in intake counts where there are no books yet; what is no frame, or of another version, says nothing.
 
-    Of the books the newest row counts; a tombstone is none.
+    Nor does what was made for another intake. Of the books the newest row counts; a tombstone is none.
     """
     rules = compile_contract(planned.contract).rules
     books, intake = changelog_of(planned.contract, BOOKS_TABLE), intake_of(planned.contract)
 
-    async def seen(topic: str, value: bytes | None) -> str:
+    async def seen(topic: str, value: bytes | None, made_for: bytes | None = None) -> str:
+        key = BOOKS_KEY if topic == books else made_for
         async with AIOKafkaProducer(bootstrap_servers=planned.bootstrap) as producer:
-            await producer.send_and_wait(topic, value, key=BOOKS_KEY, partition=0)
+            await producer.send_and_wait(topic, value, key=key, partition=0)
         return await foreign_rules(planned.contract, Broker.parse(planned.bootstrap), rules)
 
     async def play() -> None:
         other = Records("sha256:other", "sender", Source(LEGACY, "t", "", 0), [])
         assert not await seen(intake, b"no frame")
+        assert not await seen(intake, encode_frame(other), b"another topic of this name")
         assert "another contract" in await seen(intake, encode_frame(other))
         assert not await seen(intake, encode_frame(msgspec.structs.replace(other, rules=rules)))
         row = encode_row(Books("sha256:other", 0))
