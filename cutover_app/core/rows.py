@@ -173,7 +173,7 @@ class Rows:
             return None
         queue = self._queues[number]
         if not queue.heads and not queue.exhausted:
-            self._scan(number, queue)
+            self._scan(number)
         tail = queue.tail
         while tail and tail[0] not in self._payloads:
             tail.popleft()
@@ -249,7 +249,8 @@ class Rows:
                 queue.restored.append(Waiting(position, row.judge_ms, row.key))
         self._queues.append(queue)
 
-    def _scan(self, number: int, queue: _Queue) -> None:
+    def _scan(self, number: int) -> None:
+        queue = self._queues[number]
         # What was passed by in memory, and is in the store by now, has had its turn: a step must not count it again.
         start = pending_key(queue.side, max(queue.next_scan, self._books.closed_to[number] + 1))
         for key, data in self._store.scan(PENDING_TABLE, start, SCAN_ROWS):

@@ -136,7 +136,7 @@ def _open_anew(directory: Path, changelog_id: str, why: str) -> "PartitionStore"
 
 
 def check_room(directory: Path) -> None:
-    """Raise `FatalError` where the disk is about to be full."""
+    """Raise `FatalError` where the disk is about to be full, or the directory is gone."""
     try:
         free = shutil.disk_usage(directory).free
     except OSError as error:
