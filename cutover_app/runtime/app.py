@@ -26,7 +26,7 @@ from cutover_app.runtime.chunks import ChunkSchema
 from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
 from cutover_app.runtime.credentials import credentials
 from cutover_app.runtime.datadir import lock_directory, renew
-from cutover_app.runtime.failpoints import ENVIRONMENT, arm, failpoint
+from cutover_app.runtime.failpoints import ENVIRONMENT, arm, failpoint, failpoint_waiting
 from cutover_app.runtime.fatal import FatalError, after, die, die_after, leave
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
@@ -254,7 +254,8 @@ class CutoverApp(faust.App):
         last_resort = die_after(REVOKE_SECONDS, "leaving the partitions")
         consumer = self.chunk_consumer
         try:
-            failpoint("partitions.leaving")
+            consumer.close_streams()  # before anything is waited for: from now on a judge may let go of a chunk halfway
+            await failpoint_waiting("partitions.leaving")
             if self._holds:
                 await self._confirm_run()
             await consumer.drain()

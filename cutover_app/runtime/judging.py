@@ -236,14 +236,14 @@ class Judging:
         seat = self._seats[chunk.tp.partition]
         await failpoint_waiting("judge.wait", chunk.tp.partition)
         await _settled(seat)
-        if seat.quarantine:
+        if seat.quarantine or seat.halfway:  # the rest of a chunk that was let go of would be missing before this one
             return
         with self._isolated(seat):
-            await self._judge(seat, chunk)
-            if not seat.halfway and seat.is_due(checkpoint_age(len(self._seats))):
+            if await self._judge(seat, chunk) and seat.is_due(checkpoint_age(len(self._seats))):
                 seat.committing = asyncio.create_task(self._checkpoint_or_die(seat))
 
-    async def _judge(self, seat: Seat, chunk: Chunk) -> None:
+    async def _judge(self, seat: Seat, chunk: Chunk) -> bool:
+        """Judge a chunk; False where it was let go of halfway, because the partitions go."""
         judge = seat.judge
         failpoint("judge.take", judge.partition)
         before = judge.entries
@@ -253,13 +253,14 @@ class Judging:
                 seat.take_verdicts()
                 await asyncio.sleep(0)  # other partitions' checkpoints take a dozen turns of the loop each
                 if self._app.tenure is None:
-                    return  # the partitions go, and a backlog may take longer than there is: the next owner closes it
+                    return False  # a backlog may take longer than there is: the next owner closes it
         judge.settle()
         seat.halfway = False
         seat.entries += judge.entries - before
         seat.bytes += chunk.size
         seat.take_verdicts()
         failpoint("judge.taken", judge.partition)
+        return True
 
     def _ours(self, chunk: Chunk) -> Sequence[Any]:
         """Return the records of a chunk that were made for this intake, nearly always all of them."""

@@ -294,15 +294,15 @@ class ChunkConsumer(driver.Consumer):
         starts = {ensure_TP(tp): offset for tp, offset in earliest.items()}
         return {tp: starts[tp] if at is None else at for tp, at in committed.items()}
 
-    def _close_streams(self) -> None:
+    def close_streams(self) -> None:
+        """Take no more chunks: what was fetched is dropped, and agents finish the one that they have."""
         self._streams_open = False
         self.stop_flow()
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
 
     async def drain(self) -> None:
-        """Take no more chunks, and wait until every agent has finished the one that it has."""
-        self._close_streams()
+        """Wait until every agent has finished the chunk that it has; streams are closed."""
         await asyncio.gather(*(idle.wait() for idle in self._idle.values()))
 
     # -- committing

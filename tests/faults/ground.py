@@ -38,6 +38,7 @@ LOOK_SECONDS: Final = 0.5
 RSS_MAX: Final = 500 * 1024 * 1024
 FATAL: Final = "cutover: fatal: "
 FENCED: Final = re.compile("fenced|was taken over")
+AGAIN: Final = "it is judged again from the beginning of its intake"
 ALONE: Final = re.compile("no Kafka broker answers")
 """What a worker says whose start found nobody: whoever runs workers starts another."""
 
@@ -90,11 +91,18 @@ class Ground:
         return RunPlan(name=f"row{self.number}", scenario=scenario, **fields)
 
     async def play(
-        self, seen: Seen, plan: RunPlan, *steps: Step, mirror: Mirror | None = None, taken_back: bool = False
+        self,
+        seen: Seen,
+        plan: RunPlan,
+        *steps: Step,
+        mirror: Mirror | None = None,
+        taken_back: bool = False,
+        state_lost: bool = False,
     ) -> Played:
         """Carry out a plan; what is wrong with what came out is wrong with the row.
 
-        A verdict that had to be taken back is wrong too, unless a row is about such: it was false when it was said.
+        A verdict that had to be taken back is wrong too, unless a row is about such: it was false when it was said. So
+        is state that had to be made again from intake: it may hide that rows were not what they had to be.
         """
         plan = replace(plan, scenario=replace(plan.scenario, start_ms=int(time.time() * 1000)))
         found = (await run(plan, self.cluster, mirror=mirror, steps=steps)).findings
@@ -104,7 +112,11 @@ class Ground:
         resolved = found.outcomes.get("resolved", 0)
         seen.expect(taken_back or not resolved, f"{resolved} verdicts taken back")
         logs = sorted(self.cluster.directory.glob(f"{plan.name}-worker-*/worker.log"))
-        return Played(found, redelivered, "\n".join(log.read_text(errors="replace") for log in logs))
+        said = "\n".join(log.read_text(errors="replace") for log in logs)
+        again = [line for line in said.splitlines() if AGAIN in line]
+        if again and not state_lost:
+            seen.wrong.append(f"state was made again: {again[0]}")
+        return Played(found, redelivered, said)
 
 
 def patched(*values: str) -> tuple[str, ...]:

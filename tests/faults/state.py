@@ -20,7 +20,7 @@ from cutover_app.lab.evidence import read_topic
 from cutover_app.lab.run import Stage
 from cutover_app.lab.topics import create_anew, delete_records
 from cutover_app.runtime.store import FREE_BYTES_MIN
-from tests.faults.ground import Ground, ended, fails, logged, patched, set_config
+from tests.faults.ground import AGAIN, Ground, ended, fails, logged, patched, set_config
 from tests.faults.row import Seen, row
 from tests.integration.life import living
 
@@ -28,7 +28,6 @@ DISK_BYTES: Final = 256 * 1024 * 1024
 OLDER: Final = ("cutover_app.core.state:ROW_VERSION=b'\\x01'", "cutover_app.core.integrity:ROW_VERSION=b'\\x01'")
 OURS: Final = ROW_VERSION.hex()
 WIPED: Final = "it is wiped, and read anew from"
-AGAIN: Final = "it is judged again from the beginning of its intake"
 
 
 @row(32, "the disk of a worker's state is full, while running and at a start", "stops before it writes; goes on later")
@@ -141,7 +140,7 @@ async def cut(ground: Ground, seen: Seen) -> None:
         await anew("rows of keys, and")
         stage.fleet.start()
 
-    await ground.play(seen, ground.plan(110, workers=1), (0.15, spoil))
+    await ground.play(seen, ground.plan(110, workers=1), (0.15, spoil), state_lost=True)
     await _refused(ground, seen)
 
 
@@ -220,4 +219,4 @@ async def upgraded(ground: Ground, seen: Seen) -> None:
             )
         stage.fleet.start(2)
 
-    await ground.play(seen, ground.plan(60, under=patched(*OLDER)), (0.2, join))
+    await ground.play(seen, ground.plan(60, under=patched(*OLDER)), (0.2, join), state_lost=True)

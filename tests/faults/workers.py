@@ -18,6 +18,8 @@ HALTED_SECONDS = 16.0
 """Longer than a session lasts (10 s)."""
 BLOCKED_SECONDS = 6.0
 """Shorter."""
+LINGERS_SECONDS = 3.0
+LINGERING = 6
 STORM_SECONDS = 120.0
 STORM_EVERY = 3.0
 QUARANTINE_LOOKS = 5
@@ -130,6 +132,24 @@ async def restarted_in_turn(ground: Ground, seen: Seen) -> None:
     played = await ground.play(seen, ground.plan(45, workers=3), (0.2, roll))
     seen.expect(played.redelivered == 0, "nothing was redelivered")
     seen.note(f"gone within {max(took):.1f} s")
+
+
+@row(105, f"who leaves partitions lingers for {LINGERS_SECONDS:g} s, again and again", "no state lost")
+async def lingering(ground: Ground, seen: Seen) -> None:
+    """Brokers are slow to answer, and a judge was in the middle of a barrier: nobody may judge what comes behind it."""
+    # Slow judging makes chunks of so many keys that others get their turns within a barrier.
+    trap = {ENVIRONMENT: f"partitions.leaving=sleep:{LINGERS_SECONDS} judge.wait=sleep:0.3"}
+
+    async def shake(stage: Stage) -> None:
+        for _time in range(LINGERING):
+            (worker,) = stage.fleet.start(env=trap)
+            await asyncio.sleep(ground.random.uniform(4, 8))
+            worker.may_end = True
+            worker.process.terminate()
+            await gone(stage, worker, within=30)
+
+    played = await ground.play(seen, ground.plan(LINGERING * 12, env=trap, intake=2), (0.05, shake))
+    seen.expect(played.log.count("failpoint partitions.leaving: sleep") > LINGERING, "they lingered")
 
 
 @row(6, f"a worker joins or leaves every {STORM_EVERY:g} s for {STORM_SECONDS:g} s", "progress, equal to the oracle")

@@ -142,6 +142,24 @@ def test_a_judge_whose_partition_goes_lets_a_backlog_be() -> None:
     assert judge.asked == 0
 
 
+def test_nothing_is_judged_behind_what_was_let_go_of_halfway() -> None:
+    """What follows would be judged without the rest of that chunk, and be committed: a hole that nobody sees."""
+    judge = Backlog(pieces=1_000_000)
+    judging = judging_of([], judge)
+
+    async def run() -> None:
+        taking = asyncio.create_task(judging.take(chunk()))
+        await asyncio.sleep(0)
+        judging._app.tenure = None  # type: ignore[misc]
+        await taking
+        judge.pieces = 0
+        await judging.take(chunk())
+        await judging.close(0)
+
+    asyncio.run(run())
+    assert (judge.taken, judge.asked) == (1, 0)
+
+
 @pytest.mark.parametrize(("key", "taken"), [(b"now", 1), (None, 1), (b"before", 0)])
 def test_what_was_made_for_another_intake_is_passed_by(
     key: bytes | None, taken: int, caplog: pytest.LogCaptureFixture
