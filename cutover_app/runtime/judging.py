@@ -96,6 +96,8 @@ class Seat:
         """Everything of intake below it is in the last checkpoint."""
         self.quarantine = ""
         """Why nothing more is judged here; empty while all is well. It shows no value of any message."""
+        self.reached = judge.next_offset
+        """Where the last chunk that was judged to its end ended: the next one begins there."""
         self.halfway = False
         """An intake record is being judged: what there is now is neither before nor after it."""
         self.entries = 0
@@ -245,6 +247,7 @@ class Judging:
     async def _judge(self, seat: Seat, chunk: Chunk) -> bool:
         """Judge a chunk; False where it was let go of halfway, because the partitions go."""
         judge = seat.judge
+        assert chunk.start == seat.reached, f"judged up to {seat.reached}, and {chunk.start} comes next"
         failpoint("judge.take", judge.partition)
         before = judge.entries
         seat.halfway = True
@@ -255,7 +258,7 @@ class Judging:
                 if self._app.tenure is None:
                     return False  # a backlog may take longer than there is: the next owner closes it
         judge.settle()
-        seat.halfway = False
+        seat.halfway, seat.reached = False, chunk.end
         seat.entries += judge.entries - before
         seat.bytes += chunk.size
         seat.take_verdicts()

@@ -67,11 +67,11 @@ class Backlog:
         return {"books": {b"books": b"row"}}
 
 
-def chunk(partition: int = 0, key: bytes | None = b"now") -> Chunk:
+def chunk(partition: int = 0, key: bytes | None = b"now", start: int = 0) -> Chunk:
     """Return a chunk of one record."""
     value = encode_frame(Records(RULES, "l", source(LEGACY), []))
-    record: Any = SimpleNamespace(offset=0, timestamp=0, key=key, value=value)
-    return Chunk(TP("intake", partition), 0, 1, [record], size=1, readable=1)
+    record: Any = SimpleNamespace(offset=start, timestamp=0, key=key, value=value)
+    return Chunk(TP("intake", partition), start, start + 1, [record], size=1, readable=1)
 
 
 def judging_of(commits: list[int], *judges: Backlog) -> Judging:
@@ -158,6 +158,22 @@ def test_nothing_is_judged_behind_what_was_let_go_of_halfway() -> None:
 
     asyncio.run(run())
     assert (judge.taken, judge.asked) == (1, 0)
+
+
+def test_a_hole_in_what_is_judged_stops_its_partition() -> None:
+    """Whatever made it is a defect of ours: nothing is judged behind it, and nothing of it is committed."""
+    commits: list[int] = []
+    judge = Backlog(pieces=0)
+    judging = judging_of(commits, judge)
+
+    async def run() -> None:
+        for start in (0, 1, 3):
+            await judging.take(chunk(start=start))
+        await judging.close(0)
+
+    asyncio.run(run())
+    assert (judge.taken, commits) == (2, [])
+    assert "AssertionError at judging.py" in judging._app.quarantined[0]
 
 
 @pytest.mark.parametrize(("key", "taken"), [(b"now", 1), (None, 1), (b"before", 0)])
