@@ -10,7 +10,8 @@ Order of one assignment, for intake partition i:
 4. `Stage.assigned(positions)`, per side: the source partitions of this worker and where they start.
 5. The consumer seeks, whatever the group's offsets say for intake, and the streams begin.
 
-Order of a revocation, and of a shutdown: agents finish the chunk that they have; `Stage.revoked()`
+Order of a revocation, and of a shutdown: streams are closed, before anything is waited for; the run is
+still the same; agents finish the chunk that they have, or let go of it; `Stage.revoked()`
 (everything sent is acknowledged); `Judge.close(i)` (checkpoint, then drop the state in memory);
 offsets are committed; producers are closed. Only then does Faust let go of the partitions.
 """
