@@ -6,11 +6,13 @@ import signal
 import time
 
 from cutover_app.commands.output import CANNOT_TELL, FINE
+from cutover_app.lab.cluster import free_ports
 from cutover_app.lab.fleet import Worker
+from cutover_app.lab.pages import is_working
 from cutover_app.lab.run import JUDGED, Stage, Step
 from cutover_app.runtime.failpoints import ENVIRONMENT, PLACES
 from cutover_app.runtime.fatal import EXIT_FATAL
-from tests.faults.ground import FENCED, Ground, asked, ended, fails, gone, last_words, logged
+from tests.faults.ground import ENDS_SECONDS, FENCED, Ground, asked, ended, fails, gone, last_words, logged
 from tests.faults.row import Seen, row
 
 KILLS = 3
@@ -142,13 +144,17 @@ async def lingering(ground: Ground, seen: Seen) -> None:
 
     async def shake(stage: Stage) -> None:
         for _time in range(LINGERING):
-            (worker,) = stage.fleet.start(env=trap)
-            await asyncio.sleep(ground.random.uniform(4, 8))
+            (port,) = free_ports(1)
+            (worker,) = stage.fleet.start(env=trap, web_port=port)
+            async with asyncio.timeout(ENDS_SECONDS):
+                while not await asyncio.to_thread(is_working, port):  # noqa: ASYNC110 - its own time
+                    await asyncio.sleep(0.2)
+            await asyncio.sleep(ground.random.uniform(0, 4))
             worker.may_end = True
             worker.process.terminate()
-            await gone(stage, worker, within=30)
+            await gone(stage, worker)
 
-    played = await ground.play(seen, ground.plan(LINGERING * 12, env=trap, intake=2), (0.05, shake))
+    played = await ground.play(seen, ground.plan(LINGERING * 15, env=trap, intake=2), (0.05, shake))
     seen.expect(played.log.count("failpoint partitions.leaving: sleep") > LINGERING, "they lingered")
 
 
