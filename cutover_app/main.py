@@ -135,7 +135,7 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> Gr
     if direct is None:
         app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
     else:
-        direct.forwarder = app.legacy
+        direct.forwarder, direct.confirm_run = app.legacy, app.confirm_run
         app.beside(direct)
         watched = {app.rebuilt.stage.topic: app.rebuilt}
         app.beside(SourceWatch(direct, _home(contract, LEGACY), {app.legacy.stage.topic: app.legacy}))
@@ -210,10 +210,13 @@ def _forwarder(
             lambda: stage.partitions,
             sound=stage.sound,
             lost=forwarder.never_copied,
+            read_to_ms=forwarder.read_to_ms,
         )
     else:
         sampler = TopicSampler(stage, EndSampler(_home(contract, side)))
-    app.beside(Barriers(stage, sampler, interval=interval, build=forwarder.barriers))
+    heart = Barriers(stage, sampler, interval=interval, build=forwarder.barriers)
+    app.hearts.append(heart)
+    app.beside(heart)
     return forwarder
 
 

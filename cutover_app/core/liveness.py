@@ -8,6 +8,7 @@ itself, and where something that must move has not moved for `LOOKS_MAX` looks i
     L3   what may be committed is committed               while the worker works
     L4   recovery reads changelogs, or recovered rows     while the worker recovers
     L5   the partitions are handed out                    while a group rebalances
+    L6   each side's barriers go out                      while the worker works
 
 Invariants:
 
@@ -51,6 +52,7 @@ class Look:
         unassigned: Topics whose group is between two assignments; that of a topic read directly is another one.
         answered: Whether the brokers answer.
         idle_agents: Agents without a task.
+        silent: Topics whose barriers are overdue, though partitions of them are read.
         unread: Partitions that can be read on, and where each is read.
         uncommitted: Positions that are committed, where others could be; None where nothing is to be committed.
         to_recover: Changelog offsets that recovery has still to read.
@@ -64,6 +66,7 @@ class Look:
     unassigned: Sequence[str] = ()
     answered: bool = True
     idle_agents: Sequence[str] = ()
+    silent: Sequence[str] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
     uncommitted: Mapping[str, int] | None = None
     to_recover: int = 0
@@ -105,6 +108,7 @@ def _signs(seen: Look) -> dict[str, object]:
     signs: dict[str, object] = {f"L1 {agent}": True for agent in seen.idle_agents}
     signs |= {f"L2 {place}": position for place, position in seen.unread.items()}
     signs |= {f"L5 {topic}": True for topic in seen.unassigned}
+    signs |= {f"L6 {topic}": True for topic in seen.silent}
     if seen.uncommitted is not None:
         signs["L3"] = dict(seen.uncommitted)
     return signs
@@ -118,5 +122,6 @@ def _line(name: str, seen: Look, looks: int) -> str:
         "L3": "positions are not committed, although they could be",
         "L4": f"recovery does not get on, with {seen.to_recover} changelog offsets to go",
         "L5": f"the group does not hand out {f'the partitions of {what}' if what else 'its partitions'}",
+        "L6": f"no barrier of {what} goes out, so nothing that waits for it is closed",
     }[rule]
     return f"stuck ({rule}): {said}, at {looks} looks in a row"

@@ -83,6 +83,10 @@ class Sampling:
         each = self._progress.get(partition)
         return each.position if each is not None else None
 
+    def positions(self) -> dict[int, int]:
+        """Return all positions that are known."""
+        return {number: each.position for number, each in self._progress.items() if each.position is not None}
+
     def progress(self, partition: int, position: int) -> None:
         """Record that intake has acknowledged everything below `position`; ignored for a partition not assigned."""
         each = self._progress.get(partition)

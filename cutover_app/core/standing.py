@@ -57,12 +57,14 @@ class Log(NamedTuple):
 
 
 class Uncopied(NamedTuple):
-    """Offsets [start, end) of the legacy cluster that were deleted before they were copied."""
+    """Offsets [start, end) of the legacy cluster that were deleted before they were copied; see `UNKNOWN_END`."""
 
     start: int
     end: int
     next_ms: int
     """A time up to which they may have been written."""
+    from_ms: int | None = None
+    """A time from which on they were; None where nothing is known of it."""
 
 
 class _Note(msgspec.Struct):
@@ -136,10 +138,14 @@ def lost(source: Source, start: int, end: int, *, last_ms: int, next_ms: int) ->
 
 
 def never_copied(standing: Standing, gone: Uncopied, last_ms: int) -> Edge:
-    """Return the edge of what was deleted before it was copied; it has no place in the copy, so its range is empty."""
-    reason = f"offsets {gone.start} to {gone.end} were deleted on the legacy cluster before they were copied"
-    at = standing.position
-    return Edge(standing.source, at, at, last_ms, max(last_ms, gone.next_ms), reason)
+    """Return the edge of what was deleted before it was copied; it has no place in the copy, so its range is empty.
+
+    It begins at `last_ms` where nobody knows since when it was written.
+    """
+    offsets = f"{gone.start} to {gone.end}" if gone.end < UNKNOWN_END else f"from {gone.start} on"
+    reason = f"offsets {offsets} were deleted on the legacy cluster before they were copied"
+    at, from_ms = standing.position, last_ms if gone.from_ms is None else gone.from_ms
+    return Edge(standing.source, at, at, from_ms, max(from_ms, gone.next_ms), reason)
 
 
 def with_uncopied(standing: Standing, known: Iterable[Uncopied]) -> Standing:

@@ -183,6 +183,17 @@ class Cluster:
                         found[partition] = offset, timestamp
         return found
 
+    async def confirm(self, topic: Topic) -> None:
+        """Raise where a leader has another topic under that name by now: offsets are asked for by name.
+
+        Any broker says which topic there is, and may be the last one to hear of another. An id never comes back, so
+        what leaders have after an answer they had when they gave it.
+        """
+        leaders = set(topic.leaders.values())
+        answers = await asyncio.gather(*(self.topics([topic.name], node=leader) for leader in leaders))
+        if any(topic.name not in found or found[topic.name].id != topic.id for found in answers):
+            raise UnknownTopicOrPartitionError(topic.name)
+
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """Positions that a group has committed; partitions without one are left out."""
         return {number: offset for number, (offset, _note) in (await self.commits(group, topic)).items()}

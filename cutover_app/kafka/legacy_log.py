@@ -35,6 +35,7 @@ class LegacyTopic:
         # The beginning first: were it asked for last, retention could have moved it beyond the end.
         starts = await self._cluster.offsets(found, EARLIEST)
         ends = await self._cluster.offsets(found, LATEST)
+        await self._cluster.confirm(found)
         return LegacyLog(found.id, starts, ends)
 
     async def look(self, wanted: Range, seconds: float) -> tuple[int, bool]:

@@ -11,13 +11,15 @@ alone is sampled and what is vouched for is no longer *proven*. A mirror that me
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
 from cutover_app.contract.models import Contract, Mirror
 from cutover_app.core.sampling import Sampling
+from cutover_app.core.standing import UNKNOWN_END, Uncopied
 from cutover_app.kafka.clusters import ASK_SECONDS, legacy_broker, work_broker
 from cutover_app.kafka.errors import KafkaUnavailable, MirrorUnreadable
 from cutover_app.kafka.headers import header_damage
@@ -51,8 +53,9 @@ class MirrorSampler:
         legacy: LegacyTopic,
         offsets: MirrorOffsets,
         partitions: Callable[[], Collection[int]],
-        lost: Callable[[int, int, int, int], None] | None = None,
-        sound: Callable[[Sample], bool] = lambda _sample: True,
+        lost: Callable[[int, Uncopied], None] | None = None,
+        read_to_ms: Callable[[], Mapping[int, int]] = dict,
+        sound: Callable[[Sample, Mapping[int, int]], bool] = lambda _sample, _before: True,
         headers: Callable[[], Awaitable[str]] | None = None,
         unreadable_seconds: float = UNREADABLE_SECONDS,
         stalled_seconds: float = STALLED_SECONDS,
@@ -60,8 +63,9 @@ class MirrorSampler:
         """`copy` samples the copy `topic`, with a connection for each of the two who ask: the task, and the heartbeat.
 
         `partitions` are those that this worker reads; `lost` is told what was deleted before it was copied, of
-        whichever partition (its number, start, end, and a time in milliseconds up to which it was written); a sample of
-        the copy that is not `sound` is of another topic; `headers` says, once, what the mirror does to headers.
+        whichever partition, and `read_to_ms` says of when the last record is that was read of those that are; a sample
+        of the copy that is not `sound`, given the positions when it was asked for, is of another topic; `headers` says,
+        once, what the mirror does to headers.
         """
         self.behind: list[Behind] = []
         """Partitions of which the mirror has still to copy something, the worst first."""
@@ -74,6 +78,11 @@ class MirrorSampler:
         self._offsets = offsets
         self._partitions = partitions
         self._lost = lost
+        self._read_to_ms = read_to_ms
+        self._before_ms: Mapping[int, int] = {}
+        """The same as it was before the last look: what that did not find lost was there when this was read."""
+        self._untold: list[tuple[Range, int | None]] = []
+        """What is lost and not told yet, and since when it was written."""
         self._sound = sound
         self._headers = headers
         self._beside: asyncio.Task[None] | None = None
@@ -134,26 +143,30 @@ class MirrorSampler:
 
     async def _prove(self, barrier: Sequence[int]) -> None:
         """One look, and a sample of the copy for what it has proven."""
+        read_to_ms = self._read_to_ms()
         positions = await self._ask(self._offsets.read(), self._offsets)
         legacy = await self._ask(self._legacy.log(), self._legacy)
         proof = self._proof
         proof.observe(barrier, legacy, positions)
+        self._untold += [(gone, self._before_ms.get(gone.partition)) for gone in proof.take_lost()]
+        self._before_ms = read_to_ms
         await self._look(self._partitions())
-        ready = proof.ready()
+        ready, before = proof.ready(), self._sampling.positions()
         copy = await self._ask(self._copy.sample(self._topic), self._copy)
-        if not self._sound(copy):
+        if not self._sound(copy, before):
             return
         proof.asked(ready)
         # Before anything is vouched for: an edge goes with or before the barrier that vouches beyond it.
-        for gone in proof.take_lost():
-            await self._tell_lost(gone)
+        while self._untold:
+            await self._tell_lost(*self._untold[0])
+            del self._untold[0]
         # What only the copy has is nothing that the mirror brings: there is nothing to wait for.
         ready |= {number: tuple(barrier) for number in copy.ends if number not in legacy.ends}
         partitions = max(copy.partitions, proof.partitions)
         self._sampling.sampled({}, partitions, barrier)
-        for number, before in ready.items():
+        for number, proven in ready.items():
             if number in copy.ends:
-                self._sampling.sampled({number: copy.ends[number]}, partitions, before)
+                self._sampling.sampled({number: copy.ends[number]}, partitions, proven)
         self._note_behind(ready)
         if self._headers is not None and self._beside is None and any(copy.ends.values()):
             self._beside = asyncio.create_task(self._compare_headers(), name="mirror-headers")
@@ -178,33 +191,34 @@ class MirrorSampler:
             self._proof.looked(look, clear, found=found)
 
     async def _sample_alone(self) -> None:
+        before = self._sampling.positions()
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 copy = await self._copy_alone.sample(self._topic)
         except FAILURES as error:
             log.warning("no end offsets of %s: %r", self._topic, error)
             return
-        if self._sound(copy):
+        if self._sound(copy, before):
             partitions = max(copy.partitions, self._proof.partitions)
             self._sampling.sampled(copy.ends, partitions, self._barrier, proven=False)
 
-    async def _tell_lost(self, gone: Range) -> None:
+    async def _tell_lost(self, gone: Range, from_ms: int | None) -> None:
         """Tell of a range at once, whatever fails: there is no second time."""
         log.warning(
-            "the legacy cluster deleted offsets %d to %d of partition %d of %s before the mirror had told that it "
-            "copied them",
-            gone.start,
-            gone.end - 1,
+            "the legacy cluster deleted offsets %s of partition %d of %s before the mirror had told that it copied "
+            "them",
+            f"from {gone.start} on" if gone.end == UNKNOWN_END else f"{gone.start} to {gone.end - 1}",
             gone.partition,
             self._topic,
         )
         if self._lost is None:
             return
-        try:
-            next_ms = await self._ask(self._legacy.time_at(gone.partition, gone.end), self._legacy)
-        except FAILURES:
-            next_ms = None
-        self._lost(gone.partition, gone.start, gone.end, int(time.time() * 1000) if next_ms is None else next_ms)
+        next_ms = None
+        if gone.end < UNKNOWN_END:
+            with suppress(*FAILURES):
+                next_ms = await self._ask(self._legacy.time_at(gone.partition, gone.end), self._legacy)
+        now_ms = int(time.time() * 1000)
+        self._lost(gone.partition, Uncopied(gone.start, gone.end, now_ms if next_ms is None else next_ms, from_ms))
 
     async def _compare_headers(self) -> None:
         """Once, and never in the way of a proof."""
@@ -270,8 +284,10 @@ def mirror_sampler(
     contract: Contract,
     sampling: Sampling,
     partitions: Callable[[], Collection[int]],
-    lost: Callable[[int, int, int, int], None] | None = None,
-    sound: Callable[[Sample], bool] = lambda _sample: True,
+    *,
+    lost: Callable[[int, Uncopied], None] | None = None,
+    read_to_ms: Callable[[], Mapping[int, int]] = dict,
+    sound: Callable[[Sample, Mapping[int, int]], bool] = lambda _sample, _before: True,
 ) -> MirrorSampler:
     """Return the sampler of a contract whose legacy topic is a copy."""
     work = work_broker(contract)
@@ -283,6 +299,7 @@ def mirror_sampler(
         offsets=mirror_offsets(contract),
         partitions=partitions,
         lost=lost,
+        read_to_ms=read_to_ms,
         sound=sound,
         headers=lambda: header_damage(contract),
     )

@@ -38,6 +38,7 @@ class EndSampler:
         if found is None:
             raise UnknownTopicOrPartitionError(topic)
         ends = await self._cluster.offsets(found, LATEST)
+        await self._cluster.confirm(found)
         return Sample(found.partitions, ends, found.id)
 
     async def close(self) -> None:

@@ -9,8 +9,8 @@ position beyond the end that was asked for after it is a position in another log
 
 Connect keeps the offset of the last *record* copied. Behind it may lie what is never copied: control records, and
 aborted batches where the mirror reads committed records only. A position that stands still short of an end is helped
-over them by a look at the legacy log (`looks`, `looked`), which also finds what retention took away before it was
-copied (`take_lost`).
+over them by a look at the legacy log (`looks`, `looked`). What retention took away before it was copied, and what a
+topic that is made anew may have taken with it, is found by any look (`take_lost`).
 
 Invariants:
 
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cutover_app.core.sampling import Sampling
+from cutover_app.core.standing import UNKNOWN_END
 
 STILL_LOOKS: Final = 2
 """A position has to be the same in this many looks after the first before the legacy log is read behind it."""
@@ -41,7 +42,7 @@ class LegacyLog:
 
 
 class Range(NamedTuple):
-    """Offsets [start, end) of a partition of the legacy topic."""
+    """Offsets [start, end) of a partition of the legacy topic; it ends at `UNKNOWN_END` where the topic is gone."""
 
     partition: int
     start: int
@@ -74,6 +75,11 @@ class _Partition:
         """The offset below which nothing can still be copied, as far as is known."""
         return max(self.first if self.told is None else self.told, self.clear)
 
+    @property
+    def known(self) -> int:
+        """The offset below which everything is copied, or told to be lost."""
+        return max(self.reached, self.lost_to)
+
 
 class Proof:
     """What one sender knows about how complete the copy is. No I/O: it is told."""
@@ -103,6 +109,8 @@ class Proof:
     def _forget(self, log: LegacyLog, positions: Mapping[int, int]) -> None:
         """Begin anew; what the mirror told about another log says nothing about this one."""
         stale = positions if self._topic_id else {}
+        # More may have come since the last look, and have gone with the topic.
+        self._lost += [Range(number, each.known, UNKNOWN_END) for number, each in self._each.items()]
         self._log, self._released = Sampling(), {}
         self._each = {
             number: _Partition(log.starts.get(number, 0), stale=stale.get(number)) for number in sorted(log.ends)
@@ -116,13 +124,15 @@ class Proof:
             self._released.pop(number, None)
             self._log.assign({other: state.reached for other, state in self._each.items() if other != number})
         each.end = end
+        # What went since the last look may have gone before it was copied, whatever is told by now.
+        before = each.known if each.still >= 0 else None
         if told is not None and (told == each.stale or told > end):
             each.stale, told = told, None
         elif told is not None:
             each.stale = None
         each.still = each.still + 1 if told == each.told else 0
         each.told = told
-        known = max(each.reached, each.lost_to)
+        known = each.known if before is None else min(each.known, before)
         if start > known:
             self._lost.append(Range(number, known, start))
             each.lost_to = start
@@ -132,7 +142,7 @@ class Proof:
         found = []
         for partition, sample in self._log.behind().items():
             each = self._each[partition]
-            start = max(each.reached, each.lost_to)
+            start = each.known
             if partition in partitions and each.still >= STILL_LOOKS and not start <= each.blocked:
                 found.append(Range(partition, start, sample.end))
         return found

@@ -37,6 +37,7 @@ from cutover_app.runtime.worker import Standing, WorkerState
 
 if TYPE_CHECKING:
     from cutover_app.kafka.mirror import MirrorSampler
+    from cutover_app.runtime.barriers import Barriers
     from cutover_app.runtime.forwarding import Forwarder
     from cutover_app.runtime.judging import Judging
 
@@ -124,6 +125,8 @@ class CutoverApp(faust.App):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.standing = Standing()
+        self.hearts: list[Barriers] = []
+        """Of the sides that this worker may read, each beats while it reads some partition."""
         self._beside: list[Service] = []
         self._always: list[Service] = []
         #: Generation of the assignment that we hold; None from the moment in which we let go of it.
@@ -214,7 +217,7 @@ class CutoverApp(faust.App):
         """Before recovery."""
         self._holds = bool(assigned)
         try:
-            await self._confirm_run()
+            await self.confirm_run()
             await self.partitions.take(assigned)
             failpoint("partitions.taken")
             self._tenure = generation_id
@@ -257,7 +260,7 @@ class CutoverApp(faust.App):
             consumer.close_streams()  # before anything is waited for: from now on a judge may let go of a chunk halfway
             await failpoint_waiting("partitions.leaving")
             if self._holds:
-                await self._confirm_run()
+                await self.confirm_run()
             await consumer.drain()
             await self.partitions.leave()
             failpoint("partitions.left")
@@ -270,7 +273,7 @@ class CutoverApp(faust.App):
         finally:
             last_resort.cancel()
 
-    async def _confirm_run(self) -> None:
+    async def confirm_run(self) -> None:
         """End a worker whose run was reset while it stood still: what it has in hand is of another run.
 
         Only of a group without members is a run reset, and a member that stood still is told by a rebalance.

@@ -6,9 +6,11 @@ watermarks) of the source topic. Only that order makes a sample proof of anythin
 is a copy, asking takes longer than a beat and is somebody else's work (`kafka/mirror.py`).
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
 from mode import Service
@@ -18,6 +20,8 @@ from cutover_app.kafka.refusal import denied
 from cutover_app.kafka.samplers import EndSampler
 from cutover_app.runtime.fatal import die
 from cutover_app.runtime.stage import SourceStage
+
+OVERDUE_INTERVALS: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class TopicSampler:
 
     async def after(self, barrier: Sequence[int]) -> None:
         """One sample."""
+        before = self._stage.sampling.positions()
         try:
             sample = await self._ends.sample(self._stage.topic)
         except (KafkaError, KafkaUnavailable, TimeoutError) as error:
@@ -49,7 +54,7 @@ class TopicSampler:
             # No sample proves nothing: what could be closed by it waits for the next one.
             log.warning("no end offsets of %s: %r", self._stage.topic, error)
             return
-        if self._stage.sound(sample):
+        if self._stage.sound(sample, before):
             self._stage.sampling.sampled(sample.ends, sample.partitions, barrier)
 
     async def close(self) -> None:
@@ -81,8 +86,19 @@ class Barriers(Service):
             if self.stage.partitions:
                 try:
                     await self.beat()
+                except asyncio.CancelledError:
+                    if not self.should_stop:
+                        die("the barriers were cancelled, and nobody stopped them")
+                    raise
                 except Exception as error:  # a silent heart would delay every close
                     die(error)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether partitions are read, and no barrier has been acknowledged for several intervals."""
+        beaten_at = self.stage.sender.beaten_at
+        late = beaten_at is None or time.monotonic() - beaten_at > OVERDUE_INTERVALS * self.interval
+        return bool(self.stage.partitions) and late
 
     async def beat(self) -> None:
         """One barrier, then one sample."""

@@ -11,7 +11,7 @@ Any error ends the process, as everywhere: the next owner reads on where intake'
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -56,6 +56,8 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     # Set by the composition root: the forwarder's stage needs its reader first.
     forwarder: Forwarder
+    confirm_run: Callable[[], Awaitable[None]]
+    """Ends a worker whose run was reset while it stood still."""
 
     def __init__(self, broker: Broker, *, topic: str, group: str, **kwargs: Any) -> None:
         self._broker = broker
@@ -235,6 +237,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     async def _take(self, assigned: list[Any], ours: Callable[[], bool]) -> None:
         self.doubts.clear()
+        await self.confirm_run()
         positions = await patiently(lambda: self.forwarder.starts([TP(*place) for place in assigned]), ours)
         if not ours():
             return

@@ -204,13 +204,16 @@ class Forwarder:
         # Should the heart take the edge into a barrier of its own first: this one is acknowledged after that one.
         await self.stage.sender.send_barriers(self.barriers)
 
-    def never_copied(self, partition: int, start: int, end: int, next_ms: int) -> None:
-        """Have it told that offsets [start, end) of the legacy cluster were deleted before they were copied.
+    def read_to_ms(self) -> dict[int, int]:
+        """Return the timestamp of the last record read, by source partition."""
+        return dict(self._last_ms)
 
-        `next_ms` is a time up to which they may have been written. The edge stays with the partition's standing, for
-        whoever takes that over. What is lost of a partition of somebody else is remembered: its owner may be dead.
+    def never_copied(self, partition: int, gone: Uncopied) -> None:
+        """Have it told what the legacy cluster deleted before it was copied.
+
+        The edge stays with the partition's standing, for whoever takes that over. What is lost of a partition of
+        somebody else is remembered: its owner may be dead.
         """
-        gone = Uncopied(start, end, next_ms)
         # Told at a takeover, all begin at one time, and the last ones reach furthest: older ones add nothing.
         self._uncopied.setdefault(partition, deque(maxlen=EDGES_KEPT)).append(gone)
         standing = self._standings.get(partition)
@@ -260,14 +263,17 @@ class Forwarder:
             return False
         return True
 
-    def _is_sound(self, sample: Sample) -> bool:
-        """Tell whether a sample is of the topic that is read, and of a log that still has what was read of it."""
+    def _is_sound(self, sample: Sample, before: Mapping[int, int]) -> bool:
+        """Tell whether a sample is of the topic that is read, and of a log that still has what was read of it.
+
+        `before`: the positions when it was asked for. Those of now may be beyond an end that was asked for first.
+        """
         if sample.topic_id != self.topic_id:
             self._doubt(f"topic {self.stage.topic} was deleted and created anew")
             return False
         for partition, end in sample.ends.items():
-            position = self.sampling.position(partition)
-            if position is not None and end < position:
+            position = before.get(partition, 0)
+            if end < position:
                 self._doubt(f"{self.stage.topic}[{partition}] ends at {end}, below position {position}")
                 return False
         return True

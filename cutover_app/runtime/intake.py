@@ -86,17 +86,23 @@ class IntakeSender:
 
     async def start(self) -> None:
         """Connect; safe to call again."""
-        if self._producer is not None:
-            return
-        self._producer = AIOKafkaProducer(
-            **self._broker.client(f"{self._name}-{self.sender_id}")
-            | {"request_timeout_ms": int(DEADLINE_SECONDS * 1000)},
-            enable_idempotence=True,
-            compression_type=COMPRESSION,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=MESSAGE_BYTES_MAX,
-        )
-        await self._producer.start()
+        async with self._turn:
+            if self._producer is not None:
+                return
+            producer = AIOKafkaProducer(
+                **self._broker.client(f"{self._name}-{self.sender_id}")
+                | {"request_timeout_ms": int(DEADLINE_SECONDS * 1000)},
+                enable_idempotence=True,
+                compression_type=COMPRESSION,
+                max_batch_size=BATCH_BYTES,
+                max_request_size=MESSAGE_BYTES_MAX,
+            )
+            try:
+                await producer.start()
+            except BaseException:  # one that has not started would only fail later, and say something else
+                await producer.stop()
+                raise
+            self._producer = producer
 
     async def stop(self) -> None:
         """Wait for what is under way, and disconnect."""

@@ -68,6 +68,7 @@ class LivenessWatch(Service):
             rebalances=state is WorkerState.REBALANCING,
             unassigned=[each.topic for _cluster, each in self._readings if each.group.tenure is None],
             idle_agents=app.idle_agents(),
+            silent=[each.stage.topic for each in app.hearts if each.overdue],
             unread={} if app.doubts else unread,
             uncommitted=app.chunk_consumer.uncommitted() if state.ready else None,
             to_recover=app.recovery_remaining(),

@@ -17,6 +17,9 @@ class Sampling(Protocol):
     def assign(self, positions: Mapping[int, int]) -> None:
         """Source partitions and positions below which everything is in intake."""
 
+    def positions(self) -> dict[int, int]:
+        """Positions below which everything is in intake, by source partition."""
+
     def progress(self, partition: int, position: int) -> None:
         """Everything below `position` is in intake."""
 
@@ -65,8 +68,8 @@ class SourceStage:
         self._other_reader = reader
         #: What is committed beside a position.
         self.note: Callable[[TP, int], str] = lambda _tp, _position: ""
-        #: Whether a sample is of the topic that is read, and may vouch for anything.
-        self.sound: Callable[[Sample], bool] = lambda _sample: True
+        #: Whether a sample is of the topic that is read, and may vouch for anything; with the positions before it.
+        self.sound: Callable[[Sample, Mapping[int, int]], bool] = lambda _sample, _before: True
 
     async def starts(self, tps: Iterable[TP]) -> dict[TP, int]:
         """Where to read partitions that are about to be assigned."""

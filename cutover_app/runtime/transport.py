@@ -264,6 +264,8 @@ class ChunkConsumer(driver.Consumer):
             chunk: Chunk = event.value
             if not self._streams_open:  # slipped past a rebalance; it will be read again
                 continue
+            if topic in self.app.lossy and self.app.doubts:  # so will what is behind a chunk that was let go of
+                continue
             self._following.taken(chunk)
             idle.clear()
             yield chunk

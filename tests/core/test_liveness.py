@@ -21,6 +21,7 @@ STUCK = [
     (look(works=False, recovers=True, to_recover=9), LOOKS_MAX, "L4", "9 changelog offsets to go"),
     (look(works=False, rebalances=True), REBALANCE_LOOKS_MAX, "L5", "does not hand out its partitions"),
     (look(unassigned=["shop.orders"]), REBALANCE_LOOKS_MAX, "L5", "does not hand out the partitions of shop.orders"),
+    (look(silent=["shop.orders"]), LOOKS_MAX, "L6", "no barrier of shop.orders goes out"),
 ]
 
 

@@ -20,7 +20,7 @@ HALTED_SECONDS = 16.0
 """Longer than a session lasts (10 s)."""
 BLOCKED_SECONDS = 6.0
 """Shorter."""
-LINGERS_SECONDS = 3.0
+LINGERS_SECONDS = 4.0
 LINGERING = 6
 STORM_SECONDS = 120.0
 STORM_EVERY = 3.0
@@ -140,7 +140,7 @@ async def restarted_in_turn(ground: Ground, seen: Seen) -> None:
 async def lingering(ground: Ground, seen: Seen) -> None:
     """Brokers are slow to answer, and a judge was in the middle of a barrier: nobody may judge what comes behind it."""
     # Slow judging makes chunks of so many keys that others get their turns within a barrier.
-    trap = {ENVIRONMENT: f"partitions.leaving=sleep:{LINGERS_SECONDS} judge.wait=sleep:0.3"}
+    trap = {ENVIRONMENT: f"partitions.leaving=sleep:{LINGERS_SECONDS} judge.wait=sleep:1"}
 
     async def shake(stage: Stage) -> None:
         for _time in range(LINGERING):

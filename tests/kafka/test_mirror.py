@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cutover_app.core.sampling import Sampling
+from cutover_app.core.standing import Uncopied
 from cutover_app.kafka.mirror import MirrorSampler
 from cutover_app.kafka.samplers import Sample
 from cutover_app.mirror.proof import LegacyLog, Range
@@ -46,7 +47,8 @@ class World:
 def test_what_was_never_copied_is_told_at_once(mine: tuple[int, ...]) -> None:
     """There is no second time: whoever reads the partition, and up to now where nobody says how young it was."""
     world: Any = World()
-    told: list[tuple[int, ...]] = []
+    told: list[tuple[int, Uncopied]] = []
+    read_ms = {0: 500}
     sampler = MirrorSampler(
         Sampling(),
         topic="orders",
@@ -55,16 +57,19 @@ def test_what_was_never_copied_is_told_at_once(mine: tuple[int, ...]) -> None:
         offsets=world,
         partitions=lambda: mine,
         lost=lambda *gone: told.append(gone),
+        read_to_ms=lambda: {number: read_ms[number] for number in mine},
     )
 
     async def play() -> None:
         for barrier, world.start in enumerate((0, 8)):
             await sampler.after([barrier])
             await asyncio.sleep(0.01)
+            read_ms[0] = 9_000  # what was copied behind the gap may have been read before anybody has looked
         await sampler.close()
 
     began = int(time.time() * 1000)
     asyncio.run(play())
 
-    assert [gone[:3] for gone in told] == [(0, 4, 8)]
-    assert began <= told[0][3] <= time.time() * 1000
+    ((partition, gone),) = told
+    assert (partition, gone.start, gone.end, gone.from_ms) == (0, 4, 8, 500 if mine else None)
+    assert began <= gone.next_ms <= time.time() * 1000

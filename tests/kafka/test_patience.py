@@ -5,6 +5,7 @@ import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, NodeNotReadyError
 
 from cutover_app.kafka import cluster as module
@@ -53,3 +54,36 @@ def test_who_could_not_connect_leaves_nothing_behind() -> None:
 
     asyncio.run(play())
     assert told == []
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["aiokafka cancels a fetch of its own", "it is cancelled"])
+def test_whoever_closes_a_consumer_is_cancelled_by_nobody_but_its_owner(
+    cancelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch that waits to be tried again is cancelled when the consumer closes, and aiokafka lets that out."""
+    closed: list[bool] = []
+
+    async def stop(_self: object) -> None:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    async def close() -> None:
+        closed.append(True)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", stop)
+
+    async def play() -> None:
+        consumer = onlooker(Broker.parse("127.0.0.1:1"), "test")
+        monkeypatch.setattr(consumer._client, "close", close)
+        stopping = asyncio.create_task(consumer.stop())
+        await asyncio.sleep(0)
+        if cancelled:
+            stopping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stopping
+        else:
+            await stopping
+        consumer._closed = True  # or it would complain
+
+    asyncio.run(play())
+    assert bool(closed) is not cancelled

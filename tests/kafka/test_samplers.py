@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from aiokafka.errors import LeaderNotAvailableError, NodeNotReadyError
+from aiokafka.errors import LeaderNotAvailableError, NodeNotReadyError, UnknownTopicOrPartitionError
 
-from cutover_app.kafka.cluster import Topic
-from cutover_app.kafka.samplers import Identity
+from cutover_app.kafka.cluster import Cluster, Topic
+from cutover_app.kafka.samplers import EndSampler, Identity, Sample
 from cutover_app.kafka.settings import Broker
 
 
@@ -95,3 +96,28 @@ def test_what_is_not_there_any_more_has_no_leader_to_wait_for(
 ) -> None:
     """Whoever asks finds that it is not what it was."""
     assert ask(asking(Nodes(node1=leaders)), partition=7) == found
+
+
+@pytest.mark.parametrize(("known", "sampled"), [("id-1", True), ("id-2", False), ("", False)])
+def test_ends_of_another_topic_of_the_name_are_no_sample(known: str, sampled: bool) -> None:
+    """Any broker says which topic there is, and may not have heard yet of what the leader answers for."""
+
+    class Behind(Cluster):
+        """A cluster whose leader, broker 1, may know another topic than the others."""
+
+        async def topics(self, names: Iterable[str], *, node: int | None = None) -> dict[str, Topic]:
+            """As a broker knows it."""
+            found = known if node == 1 else "id-1"
+            return {name: Topic(name, found, {0: 1}) for name in names if found}
+
+        async def offsets(self, _topic: Topic, _at: int, *, stable: bool = False) -> dict[int, int]:
+            """As the leader knows them."""
+            return {0: 10}
+
+    sampler = EndSampler(Broker.parse("kafka://127.0.0.1:1"))
+    sampler._cluster = Behind(Broker.parse("kafka://127.0.0.1:1"))
+    if sampled:
+        assert asyncio.run(sampler.sample("orders")) == Sample(1, {0: 10}, "id-1")
+        return
+    with pytest.raises(UnknownTopicOrPartitionError):
+        asyncio.run(sampler.sample("orders"))

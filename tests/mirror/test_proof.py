@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cutover_app.core.standing import UNKNOWN_END
 from cutover_app.mirror.proof import Behind, LegacyLog, Proof, Range
 
 
@@ -203,7 +204,33 @@ def test_what_was_lost_stays_lost_when_the_topic_is_made_anew() -> None:
     proof.observe([1], log(40, starts={0: 40}), {0: 10})
     proof.observe([2], log(5, topic_id="another"), {0: 10})
 
+    assert proof.take_lost() == [Range(0, 10, 40), Range(0, 40, UNKNOWN_END)]
+
+
+def test_what_a_topic_that_is_made_anew_had_beyond_the_mirror_is_lost() -> None:
+    """Also where the mirror was level at the last look: more may have come since, and have gone with the topic."""
+    proof = Proof()
+    proof.observe([1], log(500, 7), {0: 300, 1: 7})
+    proof.observe([2], log(0, 0, topic_id="another"), {0: 300, 1: 7})
+    assert proof.take_lost() == [Range(0, 300, UNKNOWN_END), Range(1, 7, UNKNOWN_END)]
+    proof.observe([3], log(0, 0, topic_id="another"), {0: 300, 1: 7})
+    assert proof.take_lost() == []
+
+
+def test_what_went_before_the_mirror_told_that_it_had_gone_on_is_lost() -> None:
+    """It was short of what is gone when it was looked at last: that it is beyond it now does not show how."""
+    proof = Proof()
+    proof.observe([1], log(50), {0: 10})
+    proof.observe([2], log(60, starts={0: 40}), {0: 55})
     assert proof.take_lost() == [Range(0, 10, 40)]
+
+
+def test_where_a_mirror_stood_before_anybody_looked_is_not_lost() -> None:
+    """Of a mirror that is ahead of retention at the first look nothing is known that it had missed."""
+    proof = Proof()
+    proof.observe([1], log(60, starts={0: 40}), {0: 55})
+    proof.observe([2], log(60, starts={0: 50}), {0: 60})
+    assert proof.take_lost() == []
 
 
 def test_what_holds_nothing_to_copy_is_not_lost() -> None:

@@ -21,6 +21,7 @@ def look(state: WorkerState, tenure: int | None) -> Look:
         doubts=False,
         chunk_consumer=SimpleNamespace(uncommitted=lambda: None),
         recovery_remaining=lambda: 0,
+        hearts=[],
         judging=SimpleNamespace(examined=0),
     )
     group: Any = SimpleNamespace(tenure=tenure)

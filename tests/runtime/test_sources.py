@@ -1,7 +1,8 @@
 """What a worker believes about a source, from literal data: what follows what, and when it doubts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,14 +11,18 @@ from faust.types import TP
 
 from cutover_app.core.frames import LEGACY, Barrier, Edge, Source, decode_frame
 from cutover_app.core.sampling import Sampling
-from cutover_app.core.standing import FAR_PAST, RETENTION, START, Standing, note_of, standing_from
+from cutover_app.core.standing import FAR_PAST, RETENTION, START, Standing, Uncopied, note_of, standing_from
+from cutover_app.kafka.cluster import Topic
 from cutover_app.kafka.samplers import Sample
+from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.starts import Resolved
 from cutover_app.runtime.alignment import Alignment
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.consuming import moved_chunks
 from cutover_app.runtime.following import Doubts, Following
 from cutover_app.runtime.forwarding import Forwarder
+from cutover_app.runtime.transport import ChunkConsumer
+from cutover_app.runtime.watching import SourceWatch
 
 PLACE = TP("orders", 0)
 HERE = Source(LEGACY, "orders", "id-1", 0)
@@ -236,7 +241,7 @@ def test_what_was_never_copied_is_told_by_the_next_barrier_and_committed() -> No
     """Once, from the last record read; a worker that dies before the barrier leaves it in the commit."""
     scene = Scene()
     asyncio.run(scene.begin())
-    scene.forwarder.never_copied(0, 4, 8, 900)
+    scene.forwarder.never_copied(0, Uncopied(4, 8, 900))
     (edge,), then = scene.barrier().edges, scene.barrier().edges
     assert (edge.start, edge.end, edge.from_ms, edge.to_ms, then) == (10, 10, 500, 900, [])
     assert [(at, standing_from(HERE, at, note).edges) for at, note in scene.stage.notes] == [(10, (edge,))]
@@ -248,7 +253,7 @@ def test_what_was_never_copied_outlives_a_rebalance() -> None:
     """If one comes before the barrier, and nothing was committed, whoever still owns the partition tells it."""
     scene = Scene()
     asyncio.run(scene.begin())
-    scene.forwarder.never_copied(0, 4, 8, 900)
+    scene.forwarder.never_copied(0, Uncopied(4, 8, 900))
     asyncio.run(scene.begin())
     assert [each.to_ms for each in scene.barrier().edges] == [900]
 
@@ -256,10 +261,98 @@ def test_what_was_never_copied_outlives_a_rebalance() -> None:
 def test_what_was_never_copied_of_another_workers_partition_is_told_at_a_takeover() -> None:
     """Its owner may be dead. It is told before anything is read, so from the last record that the owner committed."""
     scene = Scene()
-    scene.forwarder.never_copied(0, 4, 8, 900)
+    scene.forwarder.never_copied(0, Uncopied(4, 8, 900))
     asyncio.run(scene.begin())
     assert [(each.from_ms, each.to_ms) for each in scene.barrier().edges] == [(500, 900)]
     assert scene.barrier().edges == []
+
+
+def test_what_was_never_copied_begins_before_what_was_read_meanwhile() -> None:
+    """Copies of what came behind the gap may have been read before anybody found that there is one."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        await scene.forwarder.take(chunk(10, 12, times=(600, 700)))
+        before = scene.forwarder.read_to_ms()
+        await scene.forwarder.take(chunk(12, 14, times=(9_001, 9_050)))
+        scene.forwarder.never_copied(0, Uncopied(4, 8, 9_001, before[0]))
+
+    asyncio.run(play())
+    assert [(each.from_ms, each.to_ms) for each in scene.barrier().edges] == [(700, 9_001)]
+
+
+def test_an_end_asked_for_before_more_was_read_is_no_doubt() -> None:
+    """One broker answers at once, another takes its time; meanwhile the first one's partition is read on."""
+    scene = Scene()
+    asyncio.run(scene.begin())
+    scene.stage.sampling.assign({0: 10})
+    before = scene.stage.sampling.positions()
+    scene.stage.sampling.progress(0, 20)
+    assert scene.stage.sound(Sample(1, {0: 15}, "id-1"), before)
+    assert scene.doubts == []
+
+
+def test_nothing_goes_on_behind_a_chunk_that_was_let_go_of() -> None:
+    """Both were fetched before anybody doubted; the second one would be committed, and the first one be nowhere."""
+    scene, doubts = Scene(), Doubts()
+    app = SimpleNamespace(lossy={"orders"}, doubts=doubts)
+    following = Following(doubts)
+    consumer: Any = SimpleNamespace(_idle={}, _streams_open=True, _following=following, _waiting=Counter(), app=app)
+    scene.forwarder._doubt = doubts.add
+    queue = [chunk(10, 12, times=(600, 700)), chunk(12, 14, times=(800, 900))]
+
+    async def events() -> AsyncIterator[Any]:
+        for scene.id, each in zip(("id-2", "id-1"), queue, strict=True):
+            yield SimpleNamespace(value=each)
+
+    stream: Any = SimpleNamespace(
+        channel=SimpleNamespace(get_topic_name=lambda: "orders"), noack=lambda: SimpleNamespace(events=events)
+    )
+
+    async def play() -> None:
+        await scene.begin()
+        following.begin({PLACE: 10})
+        assert all(following.fetched(each) for each in queue)
+        async for each in ChunkConsumer.chunks(consumer, stream):
+            await scene.forwarder.take(each)
+
+    asyncio.run(play())
+    assert scene.stage.log == ["assigned"]
+
+
+@pytest.mark.parametrize(("reads", "asks"), [(frozenset({0}), 1), (frozenset[int](), 0)])
+def test_whoever_reads_nothing_of_a_topic_knows_of_no_other(reads: frozenset[int], asks: int) -> None:
+    """It read some of it once, and is given none of the new one: it would ask for rebalances for ever."""
+    scene = Scene()
+    asked: list[int] = []
+
+    class Member:
+        """A member of the group."""
+
+        doubts, tenure = Doubts(), 1
+
+        async def partition_counts(self, _topics: Any) -> dict[str, int]:
+            """As many as there are."""
+            return {"orders": 1}
+
+        async def rejoin(self) -> None:
+            """Note it."""
+            asked.append(self.tenure)
+            self.tenure += 1
+
+    async def another(_names: Any) -> dict[str, Topic]:
+        return {"orders": Topic("orders", "id-2", {0: 1})}
+
+    async def play() -> None:
+        await scene.begin()
+        scene.stage.partitions = reads
+        watch = SourceWatch(Member(), Broker.parse("127.0.0.1:1"), {"orders": scene.forwarder})
+        watch._cluster = SimpleNamespace(topics=another)  # type: ignore[assignment]
+        await watch.look()
+
+    asyncio.run(play())
+    assert len(asked) == asks
 
 
 def test_a_note_is_of_the_position_that_it_is_committed_with() -> None:
@@ -324,5 +417,5 @@ def test_an_unsound_sample_proves_nothing(sample: Sample, sound: bool) -> None:
     scene = Scene()
     asyncio.run(scene.begin())
     scene.stage.sampling.assign({0: 10})
-    assert scene.stage.sound(sample) is sound
+    assert scene.stage.sound(sample, scene.stage.sampling.positions()) is sound
     assert bool(scene.doubts) is not sound

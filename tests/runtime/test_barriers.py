@@ -1,0 +1,63 @@
+"""A heart beats as long as it has something to say, and is missed when it does not."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cutover_app.runtime import barriers
+from cutover_app.runtime.barriers import OVERDUE_INTERVALS, Barriers
+
+
+class DeadError(Exception):
+    """The process would have ended."""
+
+
+def heart(after: Any, *, partitions: frozenset[int] = frozenset({0}), beaten_at: float | None = None) -> Barriers:
+    """Return a heart of ten beats a second, and what follows each."""
+
+    async def send_barriers(_build: Any) -> list[int]:
+        return [0]
+
+    sender = SimpleNamespace(send_barriers=send_barriers, beaten_at=beaten_at)
+    stage: Any = SimpleNamespace(partitions=partitions, sender=sender, sampling=SimpleNamespace(barrier_acked=len))
+    return Barriers(stage, SimpleNamespace(after=after), interval=0.01, build=dict)  # type: ignore[arg-type]
+
+
+def test_a_heart_that_somebody_else_cancels_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mode would end the task in silence, and nothing that waits for a barrier would ever be closed."""
+    died: list[Any] = []
+
+    def die(reason: Any) -> None:
+        died.append(reason)
+        raise DeadError
+
+    async def after(_offsets: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(barriers, "die", die)
+
+    async def play() -> None:
+        each = heart(after)
+        await each.start()
+        async with asyncio.timeout(2):
+            while not died:  # noqa: ASYNC110 - mode has no event for it
+                await asyncio.sleep(0.01)
+
+    asyncio.run(play())
+    assert died == ["the barriers were cancelled, and nobody stopped them"]
+
+
+@pytest.mark.parametrize(
+    ("partitions", "ago", "overdue"),
+    [((0,), None, True), ((0,), 1.0, True), ((0,), 0.0, False), ((), None, False)],
+    ids=["never", "long ago", "just now", "nothing is read"],
+)
+def test_a_barrier_is_overdue_after_some_intervals(
+    partitions: tuple[int, ...], ago: float | None, overdue: bool
+) -> None:
+    """Where something is read; how long it may last is for `core/liveness.py` to say."""
+    at = None if ago is None else time.monotonic() - ago * OVERDUE_INTERVALS
+    assert heart(None, partitions=frozenset(partitions), beaten_at=at).overdue is overdue
