@@ -15,7 +15,8 @@ Invariants:
 A. Time is counted in looks, and a look is one however long ago the last one was: a process that was halted, a machine
    that was suspended, an event loop that stood still have only looked less often.
 B. A look at which the brokers gave no answer counts for nothing, and so does everything before it: what stands still
-   during an outage, and for a while after it, stands still for a reason.
+   during an outage, and for a while after it, stands still for a reason. Where it is one topic of which nobody knows,
+   that is so of this topic alone: the cluster of the legacy producer may be away for long.
 C. So does everything before a change of the assignment.
 D. What is held back on purpose is not in a look (alignment of the sides, open transactions, quarantined partitions).
 """

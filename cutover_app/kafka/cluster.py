@@ -1,10 +1,12 @@
 """A connection to one cluster for questions and topic administration, independent of any group."""
 
 import asyncio
+import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -27,6 +29,8 @@ from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import Broker
 
 RETRY_SECONDS = 0.1
+MUTE_SECONDS = 3.0
+"""How long one broker of several may take to answer before the next one is asked."""
 PATIENCE_SECONDS = 45.0
 """How long brokers may be away before whoever cannot go on without an answer gives up."""
 EARLIEST = -2
@@ -37,6 +41,24 @@ YOUNGEST = -3
 OFFSET_NOT_AVAILABLE = 78
 
 _Answer = TypeVar("_Answer")
+
+
+def _in_order(broker: Broker) -> list[str]:
+    """Return the addresses of a cluster, the one that has let us in last first."""
+    servers, last = list(broker.servers), _answered.get(broker.way)
+    random.shuffle(servers)
+    return sorted(servers, key=lambda server: server != last)
+
+
+async def answering(broker: Broker) -> Broker:
+    """Return a cluster by an address that answers: clients that take several wait for a mute one as long as they can.
+
+    Raises `KafkaUnavailable` or `AccessRefused`.
+    """
+    if len(broker.servers) == 1:
+        return broker
+    async with Cluster(broker, client_id="cutover-door"):
+        return replace(broker, servers=(_answered[broker.way],))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +76,8 @@ class Topic:
         return len(self.leaders)
 
 
-_answered: Final[set[tuple[object, ...]]] = set()
-"""The ways (`Broker.way`) in which this process has ever had an answer."""
+_answered: Final[dict[tuple[object, ...], str]] = {}
+"""The ways (`Broker.way`) in which this process has ever had an answer, and the address that let us in last."""
 
 
 class Cluster:
@@ -91,16 +113,30 @@ class Cluster:
     async def connect(self) -> Any:
         """The aiokafka client, connected; raises `KafkaUnavailable` or `AccessRefused`."""
         if self._client is None:
-            client = AIOKafkaClient(**self._broker.client(self._client_id))
+            self._client = await self._first_that_answers()
+        return self._client
+
+    async def _first_that_answers(self) -> Any:
+        """Try one address after the other, at first none for long: one may be mute, and would use up all the time."""
+        broker, servers = self._broker, _in_order(self._broker)
+        share = broker.request_timeout / len(servers)
+        tries = [(server, share) for server in servers]
+        if len(servers) > 1:
+            tries = [(server, min(share, MUTE_SECONDS)) for server in servers] + tries
+        failed: Exception = NodeNotReadyError()
+        for server, seconds in tries:
+            client = AIOKafkaClient(**replace(broker, servers=(server,)).client(self._client_id))
             try:
-                await asyncio.wait_for(client.bootstrap(), self._broker.request_timeout)
+                await asyncio.wait_for(client.bootstrap(), seconds)
                 if not client.cluster.brokers():
                     raise NodeNotReadyError("no brokers in the answer")
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 await client.close()
-                raise await unavailable(self._broker, error, worked=self._broker.way in _answered) from error
-            self._client = client
-        return self._client
+                failed = error
+            else:
+                _answered[broker.way] = server
+                return client
+        raise await unavailable(broker, failed, worked=broker.way in _answered) from failed
 
     async def close(self) -> None:
         """Disconnect; a later question connects again."""
@@ -112,7 +148,7 @@ class Cluster:
         """Send a request to a node (any, when None)."""
         client = await self.connect()
         if node is None:
-            node = client.get_random_node()
+            return await self._ask_any(client, request)
         try:
             answer = await client.send(node, request)
         except (KafkaConnectionError, NodeNotReadyError) as error:
@@ -120,8 +156,16 @@ class Cluster:
             servers = [f"{known.host}:{known.port}"] if known else []
             worked = self._broker.way in _answered
             raise await unavailable(self._broker, error, servers=servers, worked=worked) from error
-        _answered.add(self._broker.way)
         return answer
+
+    async def _ask_any(self, client: Any, request: Any) -> Any:
+        """Send a request to one node after the other, until one answers; the last one has all the time there is."""
+        nodes = [each.nodeId for each in client.cluster.brokers()]
+        random.shuffle(nodes)
+        for node in nodes[:-1]:
+            with suppress(KafkaError, KafkaUnavailable, TimeoutError):
+                return await asyncio.wait_for(self.ask(request, node), MUTE_SECONDS)
+        return await self.ask(request, nodes[-1] if nodes else client.get_random_node())
 
     async def controller(self) -> int:
         """The node that creates and deletes topics."""

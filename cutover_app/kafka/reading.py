@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from cutover_app.kafka.cluster import Topic
+from cutover_app.kafka.cluster import Topic, answering
 from cutover_app.kafka.settings import Broker
 
 Take = Callable[[Any], None]
@@ -47,14 +47,21 @@ def onlooker(broker: Broker, client_id: str, **options: Any) -> Any:
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": WAIT_MS,
     }
-    return _Onlooker(**broker.client(client_id), **(usual | options))
+    consumer = _Onlooker(**broker.client(client_id), **(usual | options))
+    consumer.broker = broker
+    return consumer
 
 
 class _Onlooker(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka is not typed
     """One that could not start is closed: whoever asks again and again would leave many behind."""
 
+    broker: Broker
+
     async def start(self) -> None:
+        """Connect, by an address that answers."""
         try:
+            door = await answering(self.broker)
+            self._client._bootstrap_servers = list(door.servers)  # noqa: SLF001 - whoever made it could not ask
             await super().start()
         except BaseException:
             await self.stop()

@@ -27,7 +27,7 @@ from cutover_app.runtime.consuming import FETCH_PARTITION_BYTES
 from cutover_app.runtime.credentials import credentials
 from cutover_app.runtime.datadir import lock_directory, renew
 from cutover_app.runtime.failpoints import ENVIRONMENT, arm, failpoint, failpoint_waiting
-from cutover_app.runtime.fatal import FatalError, after, die, die_after, leave
+from cutover_app.runtime.fatal import FatalError, after, cancelled_by_nobody, die, die_after, leave
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.partitions import Partitions
 from cutover_app.runtime.recovery import BatchTableManager
@@ -233,22 +233,25 @@ class CutoverApp(faust.App):
             return self._tenure == generation_id
 
         try:
-            assigned = consumer.assignment()
-            self.doubts.clear()
-            starts: dict[TP, int] = {}
-            for topic, stage in self.partitions.stages.items():
-                wanted = [tp for tp in assigned if tp.topic == topic]
-                starts |= await patiently(partial(stage.starts, wanted), ours)
-            if ours():
-                positions = await self.partitions.open(assigned, starts, ours)
-                failpoint("partitions.opened")
-                await consumer.open_streams(positions, ours)
-            if ours():
-                self.standing.enter(WorkerState.WORKING if assigned else WorkerState.SPARE)
+            with cancelled_by_nobody(lambda: not ours()):
+                await self._open(consumer.assignment(), ours)
         except Exception as error:
             if ours():
                 die(error)
             log.info("partitions not opened, the next rebalance has begun: %r", error)
+
+    async def _open(self, assigned: set[TP], ours: Callable[[], bool]) -> None:
+        self.doubts.clear()
+        starts: dict[TP, int] = {}
+        for topic, stage in self.partitions.stages.items():
+            wanted = [tp for tp in assigned if tp.topic == topic]
+            starts |= await patiently(partial(stage.starts, wanted), ours)
+        if ours():
+            positions = await self.partitions.open(assigned, starts, ours)
+            failpoint("partitions.opened")
+            await self.chunk_consumer.open_streams(positions, ours)
+        if ours():
+            self.standing.enter(WorkerState.WORKING if assigned else WorkerState.SPARE)
 
     async def leave_partitions(self) -> None:
         """While they are still ours."""

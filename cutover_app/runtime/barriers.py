@@ -6,7 +6,6 @@ watermarks) of the source topic. Only that order makes a sample proof of anythin
 is a copy, asking takes longer than a beat and is somebody else's work (`kafka/mirror.py`).
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from mode import Service
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.refusal import denied
 from cutover_app.kafka.samplers import EndSampler
-from cutover_app.runtime.fatal import die
+from cutover_app.runtime.fatal import cancelled_by_nobody, die
 from cutover_app.runtime.stage import SourceStage
 
 OVERDUE_INTERVALS: Final = 3
@@ -85,11 +84,8 @@ class Barriers(Service):
         async for _late in self.itertimer(self.interval, name="barriers"):
             if self.stage.partitions:
                 try:
-                    await self.beat()
-                except asyncio.CancelledError:
-                    if not self.should_stop:
-                        die("the barriers were cancelled, and nobody stopped them")
-                    raise
+                    with cancelled_by_nobody(lambda: self.should_stop):
+                        await self.beat()
                 except Exception as error:  # a silent heart would delay every close
                     die(error)
 

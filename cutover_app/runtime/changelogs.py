@@ -7,6 +7,8 @@ What follows from it is decided in `core/integrity.py`.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from aiokafka.errors import UnknownTopicOrPartitionError
+
 from cutover_app.core.cache import Store
 from cutover_app.core.integrity import Found, flaw
 from cutover_app.kafka.cluster import EARLIEST, LATEST, Cluster
@@ -60,6 +62,8 @@ class Changelogs:
         """Look at them. Local rows from beyond the end of their changelog are wiped: recovery would not start."""
         changelogs = {table.changelog_name: table for table in self._tables}
         topics = await self._cluster.topics([self._intake, *changelogs])
+        if missing := {self._intake, *changelogs} - set(topics):
+            raise UnknownTopicOrPartitionError(*sorted(missing))  # or a broker that has just begun: it is asked again
         self._committed = await self._cluster.committed(self._group, self._intake)
         self._intake_begins = await self._cluster.offsets(topics[self._intake], EARLIEST)
         self._intake_ends = await self._cluster.offsets(topics[self._intake], LATEST)

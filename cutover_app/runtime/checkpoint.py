@@ -15,6 +15,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -25,6 +26,7 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from cutover_app.kafka.cluster import answering, patiently
 from cutover_app.kafka.settings import COMPRESSION, Broker
 from cutover_app.kafka.topics import checkpoints_of
 from cutover_app.runtime.failpoints import failpoint, failpoint_waiting
@@ -60,13 +62,17 @@ class Checkpointer:
         self.written: Counter[str] = Counter()
         """Rows, verdicts and bytes committed by this process."""
 
-    async def open(self, partition: int) -> None:
-        """Become the only one who can write this partition's checkpoints."""
-        if partition in self._producers:
-            return
+    async def open(self, *partitions: int) -> None:
+        """Become the only one who can write these partitions' checkpoints."""
+        new = [number for number in partitions if number not in self._producers]
+        if new:
+            broker = await patiently(partial(answering, self._broker))
+            await asyncio.gather(*(self._open(broker, number) for number in new))
+
+    async def _open(self, broker: Broker, partition: int) -> None:
         name = f"{checkpoints_of(self._app_id)}{partition}"
         producer = AIOKafkaProducer(
-            **self._broker.client(name),
+            **broker.client(name),
             transactional_id=name,
             transaction_timeout_ms=int(TRANSACTION_SECONDS * 1000),
             compression_type=COMPRESSION,

@@ -225,6 +225,9 @@ def go_on(consumer: Any) -> None:
     with consumer._subscription.fetch_context():
         pass
     coordinator = consumer._coordinator
+    beating = coordinator._heartbeat_task
+    if beating is not None and beating.done() and not beating.cancelled() and beating.exception() is not None:
+        coordinator.request_rejoin()  # nothing would be sent any more, and nobody joins again because of that
     try:
         coordinator.check_errors()
     except KafkaError as error:
@@ -232,6 +235,15 @@ def go_on(consumer: Any) -> None:
         if coordinator._coordination_task.done() or not (error.retriable or type(error) is KafkaError):
             raise
         log.warning("the partitions could not be handed out: %r; it is tried again", error)
+
+
+def keep_session(consumer: Any) -> None:
+    """Stay a member while partitions are being taken over, however long brokers take to answer.
+
+    aiokafka begins to send heartbeats when its listener has returned. Who has been given up by then would still fence
+    the rightful owner, find out, join again, and so on.
+    """
+    consumer._coordinator._start_heartbeat_task()
 
 
 async def rejoin(consumer: Any) -> None:

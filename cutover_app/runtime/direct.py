@@ -19,7 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faust.types import TP
 from mode import Service
 
-from cutover_app.kafka.cluster import patiently
+from cutover_app.kafka.cluster import answering, patiently
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import COMMIT_SECONDS, REVOKE_SECONDS
@@ -34,11 +34,12 @@ from cutover_app.runtime.consuming import (
     commit,
     fetch_chunks,
     go_on,
+    keep_session,
     moved_chunks,
     partition_counts,
     rejoin,
 )
-from cutover_app.runtime.fatal import die, die_after
+from cutover_app.runtime.fatal import cancelled_by_nobody, die, die_after
 from cutover_app.runtime.following import Doubts, Following
 from cutover_app.runtime.forwarding import Forwarder
 
@@ -106,8 +107,9 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
 
     async def on_start(self) -> None:
         """Connect and join the group."""
+        broker = await answering(self._broker)
         self._consumer = AIOKafkaConsumer(
-            **self._broker.client(f"{self._group}-legacy"),
+            **broker.client(f"{self._group}-legacy"),
             group_id=self._group,
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -137,7 +139,8 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
     async def _read_forever(self) -> None:
         try:
             while not self.should_stop:
-                await self._read()
+                with cancelled_by_nobody(lambda: self.should_stop):
+                    await self._read()
         except Exception as error:
             if not self.should_stop:
                 die(error)
@@ -153,7 +156,8 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
     @Service.task
     async def _commit_forever(self) -> None:
         async for _late in self.itertimer(COMMIT_SECONDS, name="legacy-commit"):
-            await self._commit()
+            with cancelled_by_nobody(lambda: self.should_stop):
+                await self._commit()
 
     async def _read(self) -> None:
         """Fetch once and forward what came."""
@@ -214,6 +218,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
         def ours() -> bool:
             return self._tenure == tenure
 
+        keep_session(self._consumer)
         try:
             await self._take(sorted(assigned), ours)
         except Exception as error:

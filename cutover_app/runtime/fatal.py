@@ -5,11 +5,13 @@ stops. A verifier must do none of that: whoever takes over replays from the last
 fatal error leaves the process at once, without a commit, and says why in one line.
 """
 
+import asyncio
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, NoReturn
 
@@ -76,6 +78,21 @@ def after(seconds: float, last_resort: Callable[[], object]) -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
+
+
+@contextmanager
+def cancelled_by_nobody(is_over: Callable[[], bool]) -> Iterator[None]:
+    """End this process where a cancellation comes up that nobody asked for, while what is done is not over.
+
+    A library that lets one out would end the task that called it, in silence: mode takes it for a stop.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling() or is_over():
+            raise
+        die(f"{task.get_name()} was cancelled, and nobody cancelled it")
 
 
 def die_after(seconds: float, why: str) -> threading.Timer:

@@ -23,6 +23,7 @@ from faust.types import TP
 
 from cutover_app.core.frames import frame_key
 from cutover_app.kafka.admin import MESSAGE_BYTES_MAX
+from cutover_app.kafka.cluster import answering
 from cutover_app.kafka.errors import AccessRefused
 from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import COMPRESSION, Broker
@@ -89,8 +90,9 @@ class IntakeSender:
         async with self._turn:
             if self._producer is not None:
                 return
+            broker = await answering(self._broker)
             producer = AIOKafkaProducer(
-                **self._broker.client(f"{self._name}-{self.sender_id}")
+                **broker.client(f"{self._name}-{self.sender_id}")
                 | {"request_timeout_ms": int(DEADLINE_SECONDS * 1000)},
                 enable_idempotence=True,
                 compression_type=COMPRESSION,

@@ -12,7 +12,7 @@ from cutover_app.kafka.cluster import LATEST, Cluster
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import CutoverApp
-from cutover_app.runtime.fatal import FatalError, die
+from cutover_app.runtime.fatal import FatalError, cancelled_by_nobody, die
 from cutover_app.runtime.watching import Group
 from cutover_app.runtime.worker import WorkerState
 
@@ -48,16 +48,16 @@ class LivenessWatch(Service):
     async def _look_forever(self) -> None:
         while not self.should_stop:
             await self.sleep(LOOK_SECONDS)
-            if line := self._liveness.look(await self._look()):
+            with cancelled_by_nobody(lambda: self.should_stop):
+                seen = await self._look()
+            if line := self._liveness.look(seen):
                 die(FatalError(line))
 
     async def _look(self) -> Look:
         app = self._app
         tenure, state = app.tenure, app.standing.state
-        try:
-            unread = await self._unread()
-        except (KafkaError, KafkaUnavailable, TimeoutError, OSError) as error:
-            log.info("brokers give no answer: %r", error)
+        unread, unknown = await self._unread()
+        if unknown.issuperset(each.topic for _cluster, each in self._readings if each.group is app):
             return Look(tenure=tenure, answered=False)
         if app.tenure != tenure or app.standing.state is not state:
             return Look(tenure=app.tenure, answered=False)  # it has changed while we asked
@@ -66,29 +66,42 @@ class LivenessWatch(Service):
             works=state.ready,
             recovers=state is WorkerState.RECOVERING,
             rebalances=state is WorkerState.REBALANCING,
-            unassigned=[each.topic for _cluster, each in self._readings if each.group.tenure is None],
+            unassigned=[
+                each.topic
+                for _cluster, each in self._readings
+                if each.group.tenure is None and each.topic not in unknown
+            ],
             idle_agents=app.idle_agents(),
-            silent=[each.stage.topic for each in app.hearts if each.overdue],
+            silent=[each.stage.topic for each in app.hearts if each.overdue and each.stage.topic not in unknown],
             unread={} if app.doubts else unread,
             uncommitted=app.chunk_consumer.uncommitted() if state.ready else None,
             to_recover=app.recovery_remaining(),
             examined=app.judging.examined,
         )
 
-    async def _unread(self) -> dict[str, int]:
-        """Return the partitions that can be read on, and where they are read: as it was before we asked for the end."""
+    async def _unread(self) -> tuple[dict[str, int], set[str]]:
+        """Return the partitions that can be read on, and where they are read; and topics of which nobody knows.
+
+        Positions are as they were before we asked for the end.
+        """
         found: dict[str, int] = {}
+        unknown = set()
         for cluster, each in self._readings:
             positions = dict(each.positions())
-            topic = (await cluster.topics([each.topic])).get(each.topic)
-            # A topic that is gone, or changes, is somebody else's concern (`watching.py`).
-            ends = {} if topic is None else await cluster.offsets(topic, LATEST, stable=True)
+            try:
+                topic = (await cluster.topics([each.topic])).get(each.topic)
+                # A topic that is gone, or changes, is somebody else's concern (`watching.py`).
+                ends = {} if topic is None else await cluster.offsets(topic, LATEST, stable=True)
+            except (KafkaError, KafkaUnavailable, TimeoutError, OSError) as error:
+                log.info("brokers give no answer about %s: %r", each.topic, error)
+                unknown.add(each.topic)
+                continue
             found |= {
                 f"{each.topic}/{number}": position
                 for number, position in positions.items()
                 if position < ends.get(number, 0)
             }
-        return found
+        return found, unknown
 
     async def on_stop(self) -> None:
         """Disconnect."""

@@ -85,7 +85,7 @@ class Partitions:
                     " all workers of a run must be of one version"
                 )
         async with self._lock:
-            await asyncio.gather(*(self.checkpointer.open(number) for number in mine))
+            await self.checkpointer.open(*mine)
             if mine:
                 await self.judge.look(mine)
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 
 if TYPE_CHECKING:
     from cutover_app.runtime.app import CutoverApp
@@ -13,6 +13,17 @@ class BatchRecovery(Recovery):
     """Stock recovery reads changelogs; only then is it known from where intake must be read."""
 
     app: "CutoverApp"
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109 - the signature of the base class
+        """Begin again where brokers take too long: mode says of that what it says of a stop, and recovery ends."""
+        try:
+            await super()._wait(coro, timeout)
+        except ServiceStopped:
+            if self.should_stop:
+                raise
+            self.log.warning("brokers did not answer recovery within %g s: it begins again", timeout or 0)
+            self.signal_recovery_start.set()
+            raise RebalanceAgain from None
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Open the recovered partitions, then the streams."""

@@ -38,6 +38,7 @@ from cutover_app.runtime.consuming import (
     commit,
     fetch_chunks,
     go_on,
+    keep_session,
     moved_chunks,
     partition_counts,
     rejoin,
@@ -99,6 +100,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self._moved_next = now + MOVED_SECONDS
         app = cast("CutoverApp", self.consumer.app)
         return moved_chunks(fetcher, {tp for tp in wanted if tp.topic in app.lossy})
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Stay in the group meanwhile, see `consuming.keep_session`."""
+        keep_session(self._ensure_consumer())
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         """How many partitions this consumer believes that topics have; what it was assigned is made of that."""
@@ -286,6 +292,7 @@ class ChunkConsumer(driver.Consumer):
             await self.seek_wait(positions)
         if ours():
             self._following.begin(positions)
+            self._waiting.clear()  # of a fetch that ended after its partitions had gone
             self._streams_open = True
 
     async def start_positions(self, tps: Iterable[TP]) -> dict[TP, int]:

@@ -15,6 +15,7 @@ from mode import Service
 from cutover_app.kafka.cluster import Cluster
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.settings import Broker
+from cutover_app.runtime.fatal import cancelled_by_nobody
 from cutover_app.runtime.following import Doubts
 from cutover_app.runtime.forwarding import Forwarder
 
@@ -57,7 +58,8 @@ class SourceWatch(Service):
     async def _look_forever(self) -> None:
         async for _late in self.itertimer(LOOK_SECONDS, name="sources"):
             try:
-                await self.look()
+                with cancelled_by_nobody(lambda: self.should_stop):
+                    await self.look()
             except (KafkaError, KafkaUnavailable, TimeoutError) as error:
                 log.warning("cannot look at the source topics: %r", error)
 

@@ -1,12 +1,13 @@
 """What happens to brokers, and to the way to them."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
-from cutover_app.lab.cluster import Cluster
+from cutover_app.lab.cluster import Cluster, free_ports
 from cutover_app.lab.run import Stage
-from tests.faults.ground import Ground, Successors, ended
+from tests.faults.ground import FENCED, Ground, Successors, at_work, ended, gone, last_words
 from tests.faults.places import Far, Network, Trio
 from tests.faults.row import Seen, row
 
@@ -14,6 +15,11 @@ BOUNCES = 5
 BELOW_ISR_SECONDS = 15.0
 CUT_SECONDS = 8.0
 BLINK_SECONDS = 0.2
+MUTE_SECONDS = 60.0
+SOON_SECONDS = 30.0
+"""As long as a single request may take."""
+LOST_SECONDS = 10.0
+"""After these the others know that a broker does not answer."""
 
 
 def _replicas(ground: Ground) -> dict[str, Any]:
@@ -99,6 +105,47 @@ async def never_back(ground: Ground, seen: Seen) -> None:
         stage.fleet.start()
 
     await ground.play(seen, ground.plan(45, contract=_replicas(ground)), (0.1, bury), (0.5, relieve))
+
+
+@row(
+    106,
+    f"three brokers: one is mute for {MUTE_SECONDS:g} s, at an address that workers may try; workers come and go",
+    "each is at work soon, or gone in good order",
+)
+async def mute(ground: Ground, seen: Seen) -> None:
+    """A machine that hangs refuses nothing: whoever connects to it waits as long as it can."""
+    trio = ground.cluster = ground.stack.enter_context(Trio())
+    took: list[float] = []
+
+    async def come_and_go(stage: Stage) -> None:
+        (port,) = free_ports(1)
+        began = time.monotonic()
+        (worker,) = stage.fleet.start(web_port=port)
+        worker.may_end = True
+        if await at_work(worker, port):
+            took.append(time.monotonic() - began)
+            worker.process.terminate()
+        code = await gone(stage, worker)
+        seen.expect(code == 0 or bool(FENCED.search(last_words(worker))), f"ended with {code}: {last_words(worker)}")
+
+    async def hush(stage: Stage) -> None:
+        node = ground.random.choice(trio.nodes)
+        await asyncio.to_thread(node.pause)
+        for each in stage.fleet.running:
+            each.may_end = True  # whoever had its coordinator there may be taken for dead
+        until = time.monotonic() + MUTE_SECONDS
+        await asyncio.sleep(LOST_SECONDS)
+        while time.monotonic() < until:
+            await come_and_go(stage)
+        await asyncio.to_thread(node.resume)
+        for each in [each for each in stage.fleet.workers if not each.running]:
+            line = last_words(each)
+            seen.expect(await gone(stage, each) == 0 or bool(FENCED.search(line)), line)
+        stage.fleet.start()
+
+    await ground.play(seen, ground.plan(MUTE_SECONDS + 40, contract=_replicas(ground)), (0.1, hush))
+    slowest = max(took, default=MUTE_SECONDS)
+    seen.expect(slowest < SOON_SECONDS, f"{len(took)} workers came and went, at work after {slowest:.0f} s at most")
 
 
 @row(

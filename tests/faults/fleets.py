@@ -12,11 +12,11 @@ from cutover_app.core.verdicts import FINE, Verdict
 from cutover_app.lab.cluster import Cluster, free_ports
 from cutover_app.lab.evidence import Watch, wait_quiet
 from cutover_app.lab.fleet import Fleet
-from cutover_app.lab.pages import is_working, metric
+from cutover_app.lab.pages import metric
 from cutover_app.lab.run import JUDGED, RunPlan, Stage, create_all, write_contract
 from cutover_app.lab.shop import command
 from cutover_app.lab.verify import Findings, Subject, verify
-from tests.faults.ground import RATE, RSS_MAX, Ground, ended, patched
+from tests.faults.ground import RATE, RSS_MAX, Ground, at_work, ended, patched
 from tests.faults.row import Seen, row
 
 KILLS: Final = 50
@@ -193,9 +193,8 @@ async def recovered(ground: Ground, seen: Seen) -> None:
         stage.fleet.kill(worker)
         began = time.monotonic()
         (port,) = free_ports(1)
-        stage.fleet.start(web_port=port)
-        while not await asyncio.to_thread(is_working, port):  # noqa: ASYNC110 - its own time
-            await asyncio.sleep(0.1)
+        (worker,) = stage.fleet.start(web_port=port)
+        await at_work(worker, port)
         took["start"] = time.monotonic() - began
         # From the assignment to the first record read, as the worker itself measured it.
         took["recovery"] = await asyncio.to_thread(metric, port, "cutover_recovery_seconds_sum")

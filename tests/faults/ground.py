@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
 from cutover_app.lab.fleet import Fleet, Worker, run_command
 from cutover_app.lab.mirror import Mirror
+from cutover_app.lab.pages import is_working
 from cutover_app.lab.run import JUDGED, RunPlan, Stage, Step, run
 from cutover_app.lab.scenario import Scenario
 from cutover_app.lab.verify import Findings
@@ -34,6 +35,7 @@ FAULTS: Final = dict.fromkeys(
 TIMING: Final = {"grace": "4s", "remember": "1h", "barrier": "500ms"}
 ENDS_SECONDS: Final = 60.0
 """Within these a worker has ended that ends by itself."""
+WORKS_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.5
 RSS_MAX: Final = 500 * 1024 * 1024
 FATAL: Final = "cutover: fatal: "
@@ -127,6 +129,14 @@ def patched(*values: str) -> tuple[str, ...]:
 async def gone(stage: Stage, worker: Worker, *, within: float = ENDS_SECONDS) -> int:
     """Wait until a worker has ended by itself."""
     return await asyncio.to_thread(stage.fleet.wait, worker, timeout=within)
+
+
+async def at_work(worker: Worker, port: int) -> bool:
+    """Wait until a worker that shows itself at this port is at work; False where it has ended instead."""
+    async with asyncio.timeout(WORKS_SECONDS):
+        while worker.running and not await asyncio.to_thread(is_working, port):  # noqa: ASYNC110 - its own time
+            await asyncio.sleep(0.1)
+    return worker.running
 
 
 async def fails(fleet: Fleet, seen: Seen, worker: Worker, *words: str) -> None:

@@ -8,11 +8,10 @@ import time
 from cutover_app.commands.output import CANNOT_TELL, FINE
 from cutover_app.lab.cluster import free_ports
 from cutover_app.lab.fleet import Worker
-from cutover_app.lab.pages import is_working
 from cutover_app.lab.run import JUDGED, Stage, Step
 from cutover_app.runtime.failpoints import ENVIRONMENT, PLACES
 from cutover_app.runtime.fatal import EXIT_FATAL
-from tests.faults.ground import ENDS_SECONDS, FENCED, Ground, asked, ended, fails, gone, last_words, logged
+from tests.faults.ground import FENCED, Ground, asked, at_work, ended, fails, gone, last_words, logged
 from tests.faults.row import Seen, row
 
 KILLS = 3
@@ -146,9 +145,7 @@ async def lingering(ground: Ground, seen: Seen) -> None:
         for _time in range(LINGERING):
             (port,) = free_ports(1)
             (worker,) = stage.fleet.start(env=trap, web_port=port)
-            async with asyncio.timeout(ENDS_SECONDS):
-                while not await asyncio.to_thread(is_working, port):  # noqa: ASYNC110 - its own time
-                    await asyncio.sleep(0.2)
+            await at_work(worker, port)
             await asyncio.sleep(ground.random.uniform(0, 4))
             worker.may_end = True
             worker.process.terminate()

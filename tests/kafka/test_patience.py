@@ -2,14 +2,16 @@
 
 import asyncio
 import gc
+import random
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, NodeNotReadyError
 
 from cutover_app.kafka import cluster as module
-from cutover_app.kafka.cluster import patiently
+from cutover_app.kafka.cluster import Cluster, answering, patiently
 from cutover_app.kafka.errors import KafkaUnavailable
 from cutover_app.kafka.reading import onlooker
 from cutover_app.kafka.settings import Broker
@@ -87,3 +89,52 @@ def test_whoever_closes_a_consumer_is_cancelled_by_nobody_but_its_owner(
 
     asyncio.run(play())
     assert bool(closed) is not cancelled
+
+
+class Doors:
+    """A cluster of which one address is mute."""
+
+    def __init__(self, mute: str) -> None:
+        self.mute = mute
+        self.tried: list[str] = []
+
+    def client(self, *, bootstrap_servers: list[str], **_options: object) -> "Door":
+        """Make a client, as aiokafka does."""
+        return Door(self, bootstrap_servers)
+
+
+class Door:
+    """A client of that cluster."""
+
+    def __init__(self, doors: Doors, servers: list[str]) -> None:
+        self._doors, self._servers = doors, servers
+        self.cluster = SimpleNamespace(brokers=lambda: {1})
+
+    async def bootstrap(self) -> None:
+        """Connect to the only address."""
+        (server,) = self._servers
+        self._doors.tried.append(server)
+        if server == self._doors.mute:
+            await asyncio.sleep(60)
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+def test_a_mute_broker_of_several_is_passed_by_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is lost refuses nothing: who waited for it would use up all the time that there is."""
+    doors = Doors("a:1")
+    monkeypatch.setattr(module, "AIOKafkaClient", doors.client)
+    monkeypatch.setattr(module, "MUTE_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_answered", {})
+    monkeypatch.setattr(random, "shuffle", list.sort)
+    broker = Broker.parse("a:1,b:1,c:1")
+
+    async def play() -> None:
+        async with asyncio.timeout(2):
+            assert (await answering(broker)).servers == ("b:1",)
+            async with Cluster(broker):
+                pass
+
+    asyncio.run(play())
+    assert doors.tried == ["a:1", "b:1", "b:1"]

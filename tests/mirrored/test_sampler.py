@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from cutover_app.core.sampling import Sampling
+from cutover_app.core.standing import Uncopied
 from cutover_app.kafka.legacy_log import LegacyTopic
 from cutover_app.kafka.mirror import MirrorSampler
 from cutover_app.kafka.mirror_offsets import MirrorOffsets
@@ -323,9 +324,9 @@ def test_records_that_are_deleted_before_they_are_copied_are_told(kafka: Cluster
         await admin.delete_records({TopicPartition(setting.topic, 0): RecordsToDelete(before_offset=10)})
         await admin.close()
 
-        def lost(partition: int, start: int, end: int, next_ms: int) -> None:
-            assert next_ms <= time.time() * 1000
-            gone.append((partition, start, end))
+        def lost(partition: int, each: Uncopied) -> None:
+            assert each.next_ms <= time.time() * 1000
+            gone.append((partition, each.start, each.end))
 
         async with setting.sender(lost=lost) as sender:
             await sender.level()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaError
@@ -18,10 +18,12 @@ from faust.types import TP
 
 from cutover_app.lab.cluster import Cluster
 from cutover_app.runtime import consuming
-from cutover_app.runtime.consuming import commit, go_on, take_chunks
+from cutover_app.runtime.consuming import commit, go_on, keep_session, take_chunks
 from cutover_app.runtime.fatal import FatalError
 
 PATIENCE_SECONDS = 20.0
+SESSION_SECONDS = 6.0
+"""As short as brokers allow."""
 PLACE = TopicPartition("source", 0)
 
 
@@ -140,10 +142,71 @@ def test_what_another_try_will_not_mend_is_raised(error: KafkaError, ended: bool
     def check_errors() -> None:
         raise error
 
-    coordinator = SimpleNamespace(check_errors=check_errors, _coordination_task=SimpleNamespace(done=lambda: ended))
+    coordinator = SimpleNamespace(
+        check_errors=check_errors, _heartbeat_task=None, _coordination_task=SimpleNamespace(done=lambda: ended)
+    )
     subscription = SimpleNamespace(fetch_context=nullcontext)
     with pytest.raises(type(error)):
         go_on(SimpleNamespace(_coordinator=coordinator, _subscription=subscription))
+
+
+def test_a_member_whose_heartbeats_have_ended_joins_again() -> None:
+    """Aiokafka gives up for good at an answer that it does not know; who has nothing to commit would never find out."""
+    asked: list[str] = []
+
+    async def play() -> None:
+        async def beat() -> None:
+            raise KafkaError("an unknown error")
+
+        beating = asyncio.create_task(beat())
+        await asyncio.wait([beating])
+        coordinator = SimpleNamespace(
+            check_errors=lambda: None, _heartbeat_task=beating, request_rejoin=lambda: asked.append("rejoin")
+        )
+        go_on(SimpleNamespace(_coordinator=coordinator, _subscription=SimpleNamespace(fetch_context=nullcontext)))
+
+    asyncio.run(play())
+    assert asked == ["rejoin"]
+
+
+class Slow(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is not typed
+    """Takes longer to take partitions over than its session lasts."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.taken = 0
+
+    async def on_partitions_assigned(self, _assigned: Any) -> None:
+        """Take them over."""
+        self.taken += 1
+        keep_session(self._consumer)
+        await asyncio.sleep(1.5 * SESSION_SECONDS)
+
+    async def on_partitions_revoked(self, _revoked: Any) -> None:
+        """Nothing is to be done."""
+
+
+def test_whoever_takes_long_to_take_partitions_over_stays_a_member(kafka: Cluster, topic: Callable[..., str]) -> None:
+    """It would fence who has them by then, find out, join again, take long again, and so on."""
+    name = topic("consuming")
+
+    async def play() -> int:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka.bootstrap,
+            group_id=f"group-of-{name}",
+            session_timeout_ms=int(SESSION_SECONDS * 1000),
+            heartbeat_interval_ms=500,
+        )
+        listener = Slow(consumer)
+        consumer.subscribe([name], listener=listener)
+        try:
+            await consumer.start()
+            await asyncio.sleep(2.0)
+            return listener.taken
+        finally:
+            await consumer.stop()
+
+    assert asyncio.run(play()) == 1
 
 
 @pytest.mark.parametrize(

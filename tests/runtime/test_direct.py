@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ class Consuming:
 
     def __init__(self) -> None:
         self.position = -1
+        self._coordinator = SimpleNamespace(_start_heartbeat_task=lambda: None)
 
     def seek(self, _place: object, offset: int) -> None:
         """Go there."""

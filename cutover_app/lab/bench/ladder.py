@@ -180,7 +180,7 @@ class Disk:
 
     async def start(self) -> None:
         """Open the transactional producers."""
-        await asyncio.gather(*(self._checkpointer.open(number) for number in range(self._partitions)))
+        await self._checkpointer.open(*range(self._partitions))
 
     async def stop(self) -> None:
         """Close them."""
