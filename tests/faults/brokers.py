@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cutover_app.lab.cluster import Cluster, free_ports
+from cutover_app.lab.cluster import QUICK_JVM, Cluster, free_ports
+from cutover_app.lab.jars import LEGACY_VERSION
+from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.run import Stage
 from tests.faults.ground import FENCED, Ground, Successors, at_work, ended, gone, last_words
 from tests.faults.places import Far, Network, Trio
@@ -105,6 +107,23 @@ async def never_back(ground: Ground, seen: Seen) -> None:
         stage.fleet.start()
 
     await ground.play(seen, ground.plan(45, contract=_replicas(ground)), (0.1, bury), (0.5, relieve))
+
+
+@row(107, "a mirror, and each of its two clusters is killed and comes back", "a pause; nothing said from silence")
+async def both_bounced(ground: Ground, seen: Seen) -> None:
+    """Whoever asks the mirror, the legacy cluster and its own one has three that may not answer."""
+    legacy = ground.stack.enter_context(Cluster("legacy", version=LEGACY_VERSION, jvm=QUICK_JVM))
+    mirror = Mirror(legacy, ground.cluster)
+    ground.stack.callback(mirror.kill)
+    await asyncio.to_thread(mirror.start)
+
+    async def bounce(_stage: Stage) -> None:
+        for each in (ground.cluster, legacy, ground.cluster):
+            await _bounce(each, ground.random.uniform(1, 5), kill=True)
+            await asyncio.sleep(ground.random.uniform(4, 8))
+
+    plan = ground.plan(60, mirrored=True)
+    await ground.play(seen, plan, *Successors(seen).from_step(0.1, bounce), mirror=mirror)
 
 
 @row(
