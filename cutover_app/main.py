@@ -23,7 +23,7 @@ from cutover_app.core.rows import BOOKS_TABLE
 from cutover_app.core.sampling import Sampling
 from cutover_app.kafka.access import check_access
 from cutover_app.kafka.acls import WORKER
-from cutover_app.kafka.cluster import Cluster
+from cutover_app.kafka.cluster import Cluster, answering
 from cutover_app.kafka.clusters import direct_broker, is_direct, work_broker
 from cutover_app.kafka.mirror import mirror_sampler
 from cutover_app.kafka.ruled import check_rules
@@ -69,6 +69,7 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     app.always(LivenessWatch(app, _readings(app, legacy_group, contract)))
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
     app.prepare = lambda: _prepare(contract, broker, compiled.rules)
+    app.door = partial(answering, broker)
     app.current_ids = partial(
         _ids_of, broker, [intake_of(contract), *(each.changelog_name for each in app.batch_tables)]
     )

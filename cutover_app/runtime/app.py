@@ -118,6 +118,8 @@ class CutoverApp(faust.App):
     mirror: "MirrorSampler | None" = None
     #: Declares and verifies topics, before anything else asks for their metadata; returns their ids.
     prepare: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
+    #: Finds the cluster's addresses to begin with: of several one may be mute, and Faust would wait for it.
+    door: Callable[[], Awaitable[Broker]] | None = None
     #: Asks for the ids that the topics of this run have now, those that nobody else writes to.
     current_ids: Callable[[], Awaitable[Mapping[str, str]]] | None = None
     #: Makes the web server; None leaves Faust's own.
@@ -299,6 +301,8 @@ class CutoverApp(faust.App):
             arm(os.environ.get(ENVIRONMENT, ""))
             if self.prepare is not None:
                 self.topic_ids.update(await self.prepare() or {})
+            if self.door is not None:
+                self.transport.url = self.producer_transport.url = (await self.door()).urls()
             if self.in_worker:
                 self._take_datadir()
                 self._lock = lock_directory(self.conf.datadir)
