@@ -53,7 +53,7 @@ class Look:
         unassigned: Topics whose group is between two assignments; that of a topic read directly is another one.
         answered: Whether the brokers answer.
         idle_agents: Agents without a task.
-        silent: Topics whose barriers are overdue, though partitions of them are read.
+        silent: Topics whose barriers are overdue, though partitions of them are read; how many have gone out by now.
         unread: Partitions that can be read on, and where each is read.
         uncommitted: Positions that are committed, where others could be; None where nothing is to be committed.
         to_recover: Changelog offsets that recovery has still to read.
@@ -67,7 +67,7 @@ class Look:
     unassigned: Sequence[str] = ()
     answered: bool = True
     idle_agents: Sequence[str] = ()
-    silent: Sequence[str] = ()
+    silent: Mapping[str, int] = field(default_factory=dict)
     unread: Mapping[str, int] = field(default_factory=dict)
     uncommitted: Mapping[str, int] | None = None
     to_recover: int = 0
@@ -109,7 +109,7 @@ def _signs(seen: Look) -> dict[str, object]:
     signs: dict[str, object] = {f"L1 {agent}": True for agent in seen.idle_agents}
     signs |= {f"L2 {place}": position for place, position in seen.unread.items()}
     signs |= {f"L5 {topic}": True for topic in seen.unassigned}
-    signs |= {f"L6 {topic}": True for topic in seen.silent}
+    signs |= {f"L6 {topic}": beats for topic, beats in seen.silent.items()}
     if seen.uncommitted is not None:
         signs["L3"] = dict(seen.uncommitted)
     return signs

@@ -29,7 +29,7 @@ from cutover_app.kafka.refusal import unavailable
 from cutover_app.kafka.settings import Broker
 
 RETRY_SECONDS = 0.1
-MUTE_SECONDS = 3.0
+MUTE_SECONDS = 1.5
 """How long one broker of several may take to answer before the next one is asked."""
 PATIENCE_SECONDS = 45.0
 """How long brokers may be away before whoever cannot go on without an answer gives up."""
@@ -43,9 +43,16 @@ OFFSET_NOT_AVAILABLE = 78
 _Answer = TypeVar("_Answer")
 
 
+_answered: Final[set[tuple[object, ...]]] = set()
+"""The ways (`Broker.way`) in which this process has ever had an answer."""
+
+_doors: Final[dict[tuple[object, ...], str]] = {}
+"""By way: the address that has let us in last, unless it has kept us waiting since."""
+
+
 def _in_order(broker: Broker) -> list[str]:
     """Return the addresses of a cluster, the one that has let us in last first."""
-    servers, last = list(broker.servers), _answered.get(broker.way)
+    servers, last = list(broker.servers), _doors.get(broker.way)
     random.shuffle(servers)
     return sorted(servers, key=lambda server: server != last)
 
@@ -58,7 +65,7 @@ async def answering(broker: Broker) -> Broker:
     if len(broker.servers) == 1:
         return broker
     async with Cluster(broker, client_id="cutover-door"):
-        return replace(broker, servers=(_answered[broker.way],))
+        return replace(broker, servers=(_doors[broker.way],))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +81,6 @@ class Topic:
     def partitions(self) -> int:
         """How many there are."""
         return len(self.leaders)
-
-
-_answered: Final[dict[tuple[object, ...], str]] = {}
-"""The ways (`Broker.way`) in which this process has ever had an answer, and the address that let us in last."""
 
 
 class Cluster:
@@ -118,25 +121,43 @@ class Cluster:
 
     async def _first_that_answers(self) -> Any:
         """Try one address after the other, at first none for long: one may be mute, and would use up all the time."""
-        broker, servers = self._broker, _in_order(self._broker)
-        share = broker.request_timeout / len(servers)
-        tries = [(server, share) for server in servers]
-        if len(servers) > 1:
-            tries = [(server, min(share, MUTE_SECONDS)) for server in servers] + tries
-        failed: Exception = NodeNotReadyError()
-        for server, seconds in tries:
-            client = AIOKafkaClient(**replace(broker, servers=(server,)).client(self._client_id))
-            try:
-                await asyncio.wait_for(client.bootstrap(), seconds)
-                if not client.cluster.brokers():
-                    raise NodeNotReadyError("no brokers in the answer")
-            except (KafkaError, OSError, TimeoutError, ValueError) as error:
-                await client.close()
-                failed = error
-            else:
-                _answered[broker.way] = server
-                return client
+        broker, failed = self._broker, NodeNotReadyError()
+        try:
+            async with asyncio.timeout(broker.request_timeout):
+                mute = []
+                for server in _in_order(broker):
+                    several = len(broker.servers) > 1
+                    client, failed = await self._enter(server, MUTE_SECONDS if several else broker.request_timeout)
+                    if client is not None:
+                        return client
+                    if isinstance(failed, TimeoutError) and several:
+                        mute.append(server)
+                for server in mute:  # all of them may just be slow
+                    share = max(broker.request_timeout / len(mute), MUTE_SECONDS)
+                    client, failed = await self._enter(server, share)
+                    if client is not None:
+                        return client
+        except TimeoutError as error:
+            failed = error
         raise await unavailable(broker, failed, worked=broker.way in _answered) from failed
+
+    async def _enter(self, server: str, seconds: float) -> tuple[Any, Exception]:
+        """Return a client that is connected by this address, or None and why there is none."""
+        way = self._broker.way
+        client = AIOKafkaClient(**replace(self._broker, servers=(server,)).client(self._client_id))
+        try:
+            await asyncio.wait_for(client.bootstrap(), seconds)
+            if not client.cluster.brokers():
+                raise NodeNotReadyError("no brokers in the answer")
+        except BaseException as error:
+            _doors.pop(way, None)  # also where whoever asks could not wait: the next one begins elsewhere
+            await client.close()
+            if isinstance(error, KafkaError | OSError | TimeoutError | ValueError):
+                return None, error
+            raise
+        _answered.add(way)
+        _doors[way] = server
+        return client, NodeNotReadyError()
 
     async def close(self) -> None:
         """Disconnect; a later question connects again."""
@@ -156,16 +177,20 @@ class Cluster:
             servers = [f"{known.host}:{known.port}"] if known else []
             worked = self._broker.way in _answered
             raise await unavailable(self._broker, error, servers=servers, worked=worked) from error
+        _answered.add(self._broker.way)
         return answer
 
     async def _ask_any(self, client: Any, request: Any) -> Any:
         """Send a request to one node after the other, until one answers; the last one has all the time there is."""
         nodes = [each.nodeId for each in client.cluster.brokers()]
         random.shuffle(nodes)
+        if not nodes:
+            raise NodeNotReadyError("no brokers are known")
         for node in nodes[:-1]:
             with suppress(KafkaError, KafkaUnavailable, TimeoutError):
                 return await asyncio.wait_for(self.ask(request, node), MUTE_SECONDS)
-        return await self.ask(request, nodes[-1] if nodes else client.get_random_node())
+            client.force_metadata_update()  # who does not answer may be gone
+        return await self.ask(request, nodes[-1])
 
     async def controller(self) -> int:
         """The node that creates and deletes topics."""

@@ -89,6 +89,7 @@ class MirrorSampler:
         self._patience = unreadable_seconds
         self._stalled_seconds = stalled_seconds
         self._proof = Proof()
+        self._rested = False
         self._barrier: Sequence[int] = ()
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -108,6 +109,8 @@ class MirrorSampler:
 
     async def after(self, barrier: Sequence[int]) -> None:
         """Take note of a barrier that all intake partitions have acknowledged."""
+        if self._rested:
+            self._rested, self._proof, self._before_ms, self._untold = False, Proof(), {}, []
         self._barrier = tuple(barrier)
         self._due.set()
         if self._task is None:
@@ -117,6 +120,10 @@ class MirrorSampler:
         if not self.proven:
             await self._sample_alone()
         self._tell()
+
+    def rest(self) -> None:
+        """Forget what was seen: while others look, what was known here gets old, and what goes is no loss."""
+        self._rested = True
 
     async def close(self) -> None:
         """Disconnect."""

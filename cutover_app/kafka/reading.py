@@ -75,7 +75,8 @@ class _Onlooker(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka is not typed
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            await self._client.close()
+        finally:
+            await self._client.close()  # left open where a fetch comes in the way
 
 
 def _consumer(broker: Broker) -> Any:

@@ -301,14 +301,14 @@ class CutoverApp(faust.App):
             arm(os.environ.get(ENVIRONMENT, ""))
             if self.prepare is not None:
                 self.topic_ids.update(await self.prepare() or {})
-            if self.door is not None:
-                self.transport.url = self.producer_transport.url = (await self.door()).urls()
             if self.in_worker:
                 self._take_datadir()
                 self._lock = lock_directory(self.conf.datadir)
                 renew(self.conf.tabledir)
             spare_the_collector()
             spare_the_logs()
+            if self.door is not None:
+                self.transport.url = self.producer_transport.url = (await self.door()).urls()
             await super().start()
         except Exception as error:
             self._die(error)

@@ -31,6 +31,9 @@ class Sampler(Protocol):
     async def after(self, barrier: Sequence[int]) -> None:
         """All intake partitions have acknowledged this barrier; must not hold the next one up."""
 
+    def rest(self) -> None:
+        """Nothing of the topic is read here any more, and nobody looks."""
+
     async def close(self) -> None:
         """Disconnect."""
 
@@ -55,6 +58,9 @@ class TopicSampler:
             return
         if self._stage.sound(sample, before):
             self._stage.sampling.sampled(sample.ends, sample.partitions, barrier)
+
+    def rest(self) -> None:
+        """Each sample is a look of its own."""
 
     async def close(self) -> None:
         """Disconnect."""
@@ -82,7 +88,9 @@ class Barriers(Service):
     @Service.task
     async def _beat_forever(self) -> None:
         async for _late in self.itertimer(self.interval, name="barriers"):
-            if self.stage.partitions:
+            if not self.stage.partitions:
+                self.sampler.rest()
+            else:
                 try:
                     with cancelled_by_nobody(lambda: self.should_stop):
                         await self.beat()
@@ -91,10 +99,10 @@ class Barriers(Service):
 
     @property
     def overdue(self) -> bool:
-        """Whether partitions are read, and no barrier has been acknowledged for several intervals."""
-        beaten_at = self.stage.sender.beaten_at
-        late = beaten_at is None or time.monotonic() - beaten_at > OVERDUE_INTERVALS * self.interval
-        return bool(self.stage.partitions) and late
+        """Whether partitions have been read, and no barrier been acknowledged, for several intervals."""
+        stage = self.stage
+        since = time.monotonic() - max(stage.taken_at, stage.sender.beaten_at or 0.0)
+        return bool(stage.partitions) and since > OVERDUE_INTERVALS * self.interval
 
     async def beat(self) -> None:
         """One barrier, then one sample."""

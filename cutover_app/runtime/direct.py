@@ -149,7 +149,8 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
     async def _go_on_forever(self) -> None:
         async for _late in self.itertimer(GO_ON_SECONDS, name="legacy-group"):
             try:
-                go_on(self._consumer)
+                with cancelled_by_nobody(lambda: self.should_stop):
+                    go_on(self._consumer)
             except KafkaError as error:
                 die(error)
 

@@ -272,7 +272,7 @@ class Forwarder:
             self._doubt(f"topic {self.stage.topic} was deleted and created anew")
             return False
         for partition, end in sample.ends.items():
-            position = before.get(partition, 0)
+            position = min(before.get(partition, 0), self.sampling.position(partition) or 0)
             if end < position:
                 self._doubt(f"{self.stage.topic}[{partition}] ends at {end}, below position {position}")
                 return False

@@ -87,24 +87,27 @@ class IntakeSender:
 
     async def start(self) -> None:
         """Connect; safe to call again."""
-        async with self._turn:
-            if self._producer is not None:
-                return
-            broker = await answering(self._broker)
-            producer = AIOKafkaProducer(
-                **broker.client(f"{self._name}-{self.sender_id}")
-                | {"request_timeout_ms": int(DEADLINE_SECONDS * 1000)},
-                enable_idempotence=True,
-                compression_type=COMPRESSION,
-                max_batch_size=BATCH_BYTES,
-                max_request_size=MESSAGE_BYTES_MAX,
-            )
-            try:
-                await producer.start()
-            except BaseException:  # one that has not started would only fail later, and say something else
-                await producer.stop()
-                raise
-            self._producer = producer
+        if self._producer is None:
+            async with self._turn:
+                await self._connect()
+
+    async def _connect(self) -> None:
+        if self._producer is not None:
+            return
+        broker = await answering(self._broker)
+        producer = AIOKafkaProducer(
+            **broker.client(f"{self._name}-{self.sender_id}") | {"request_timeout_ms": int(DEADLINE_SECONDS * 1000)},
+            enable_idempotence=True,
+            compression_type=COMPRESSION,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MESSAGE_BYTES_MAX,
+        )
+        try:
+            await producer.start()
+        except BaseException:  # one that has not started would only fail later, and say something else
+            await producer.stop()
+            raise
+        self._producer = producer
 
     async def stop(self) -> None:
         """Wait for what is under way, and disconnect."""

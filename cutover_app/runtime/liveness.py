@@ -72,7 +72,11 @@ class LivenessWatch(Service):
                 if each.group.tenure is None and each.topic not in unknown
             ],
             idle_agents=app.idle_agents(),
-            silent=[each.stage.topic for each in app.hearts if each.overdue and each.stage.topic not in unknown],
+            silent={
+                each.stage.topic: each.stage.sender.beats
+                for each in app.hearts
+                if each.overdue and each.stage.topic not in unknown
+            },
             unread={} if app.doubts else unread,
             uncommitted=app.chunk_consumer.uncommitted() if state.ready else None,
             to_recover=app.recovery_remaining(),

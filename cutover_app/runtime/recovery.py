@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import KafkaTimeoutError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 
@@ -18,12 +19,12 @@ class BatchRecovery(Recovery):
         """Begin again where brokers take too long: mode says of that what it says of a stop, and recovery ends."""
         try:
             await super()._wait(coro, timeout)
-        except ServiceStopped:
-            if self.should_stop:
+        except (ServiceStopped, KafkaTimeoutError, TimeoutError) as error:
+            if self.should_stop or timeout is None:
                 raise
             self.log.warning("brokers did not answer recovery within %g s: it begins again", timeout or 0)
             self.signal_recovery_start.set()
-            raise RebalanceAgain from None
+            raise RebalanceAgain from error
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Open the recovered partitions, then the streams."""

@@ -1,5 +1,6 @@
 """One side's reader: the source partitions of this worker, and how far they are in intake."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -64,6 +65,8 @@ class SourceStage:
             incarnation=lambda: app.topic_ids.get(intake, ""),
         )
         self.partitions: frozenset[int] = frozenset()
+        self.taken_at = 0.0
+        """When they were taken over, by the monotonic clock."""
         self._app = app
         self._other_reader = reader
         #: What is committed beside a position.
@@ -87,7 +90,7 @@ class SourceStage:
             self._commit(tp, position)
         starts = {tp.partition: position for tp, position in positions.items()}
         self.sampling.assign(starts)
-        self.partitions = frozenset(starts)
+        self.partitions, self.taken_at = frozenset(starts), time.monotonic()
 
     def hold(self, tps: Iterable[TP]) -> None:
         """Fetch exactly these partitions no more, until the next call."""

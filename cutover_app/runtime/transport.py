@@ -44,7 +44,7 @@ from cutover_app.runtime.consuming import (
     rejoin,
 )
 from cutover_app.runtime.failpoints import failpoint
-from cutover_app.runtime.fatal import FatalError, die
+from cutover_app.runtime.fatal import FatalError, cancelled_by_nobody, die
 from cutover_app.runtime.following import Following
 
 if TYPE_CHECKING:
@@ -370,7 +370,8 @@ class ChunkConsumer(driver.Consumer):
     async def _go_on_forever(self) -> None:
         async for _late in self.itertimer(GO_ON_SECONDS, name="group"):
             try:
-                await self._thread.go_on()
+                with cancelled_by_nobody(lambda: self.should_stop):
+                    await self._thread.go_on()
             except KafkaError as error:
                 die(error)
 

@@ -21,7 +21,7 @@ STUCK = [
     (look(works=False, recovers=True, to_recover=9), LOOKS_MAX, "L4", "9 changelog offsets to go"),
     (look(works=False, rebalances=True), REBALANCE_LOOKS_MAX, "L5", "does not hand out its partitions"),
     (look(unassigned=["shop.orders"]), REBALANCE_LOOKS_MAX, "L5", "does not hand out the partitions of shop.orders"),
-    (look(silent=["shop.orders"]), LOOKS_MAX, "L6", "no barrier of shop.orders goes out"),
+    (look(silent={"shop.orders": 3}), LOOKS_MAX, "L6", "no barrier of shop.orders goes out"),
 ]
 
 
@@ -53,6 +53,11 @@ def test_what_does_not_move_is_said_in_a_line(seen: Look, most: int, rule: str, 
 def test_an_interruption_begins_the_count_anew(seen: Look, most: int, rule: str, said: str, between: Look) -> None:
     """What stands still during an outage, a rebalance, or after it moved, has not been stuck so long."""
     assert lines([look(), *[seen] * most, between, *[seen] * most]) == [], (rule, said)
+
+
+def test_a_barrier_that_is_late_is_none_that_does_not_go_out() -> None:
+    """A slow cluster has barriers late at every look; they go out all the same."""
+    assert lines([look(silent={"shop.orders": number // 10}) for number in range(10 * LOOKS_MAX)]) == []
 
 
 def test_another_assignment_is_another_count() -> None:

@@ -18,10 +18,11 @@ class World:
 
     def __init__(self) -> None:
         self.start = 0
+        self.copied = 4
 
     async def read(self) -> dict[int, int]:
         """Return how far the mirror has told to be."""
-        return {0: 4}
+        return {0: self.copied}
 
     async def log(self) -> LegacyLog:
         """Return what legacy has."""
@@ -37,7 +38,7 @@ class World:
 
     async def sample(self, _topic: str) -> Sample:
         """Return what the copy has."""
-        return Sample(1, {0: 4}, "copy")
+        return Sample(1, {0: self.copied}, "copy")
 
     async def close(self) -> None:
         """Disconnect from nothing."""
@@ -73,3 +74,32 @@ def test_what_was_never_copied_is_told_at_once(mine: tuple[int, ...]) -> None:
     ((partition, gone),) = told
     assert (partition, gone.start, gone.end, gone.from_ms) == (0, 4, 8, 500 if mine else None)
     assert began <= gone.next_ms <= time.time() * 1000
+
+
+@pytest.mark.parametrize("rests", [False, True], ids=["it has looked all the time", "others have looked meanwhile"])
+def test_what_went_while_nobody_looked_here_is_no_loss(rests: bool) -> None:
+    """Retention took what had been copied long ago; whoever has not looked since knows nothing of that."""
+    world: Any = World()
+    told: list[int] = []
+    sampler = MirrorSampler(
+        Sampling(),
+        topic="orders",
+        copy=(world, world),
+        legacy=world,
+        offsets=world,
+        partitions=lambda: (0,),
+        lost=lambda partition, _gone: told.append(partition),
+    )
+
+    async def play() -> None:
+        await sampler.after([0])
+        await asyncio.sleep(0.01)
+        if rests:
+            sampler.rest()
+        world.start, world.copied = 8, 10
+        await sampler.after([1])
+        await asyncio.sleep(0.01)
+        await sampler.close()
+
+    asyncio.run(play())
+    assert bool(told) is not rests

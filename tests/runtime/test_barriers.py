@@ -15,15 +15,23 @@ class DeadError(Exception):
     """The process would have ended."""
 
 
-def heart(after: Any, *, partitions: frozenset[int] = frozenset({0}), beaten_at: float | None = None) -> Barriers:
-    """Return a heart of ten beats a second, and what follows each."""
+def heart(
+    after: Any,
+    *,
+    partitions: frozenset[int] = frozenset({0}),
+    beaten_at: float | None = None,
+    taken_at: float = 0.0,
+    rest: Any = None,
+) -> Barriers:
+    """Return a heart of a hundred beats a second, and what follows each."""
 
     async def send_barriers(_build: Any) -> list[int]:
         return [0]
 
     sender = SimpleNamespace(send_barriers=send_barriers, beaten_at=beaten_at)
-    stage: Any = SimpleNamespace(partitions=partitions, sender=sender, sampling=SimpleNamespace(barrier_acked=len))
-    return Barriers(stage, SimpleNamespace(after=after), interval=0.01, build=dict)  # type: ignore[arg-type]
+    sampling = SimpleNamespace(barrier_acked=len)
+    stage: Any = SimpleNamespace(partitions=partitions, sender=sender, sampling=sampling, taken_at=taken_at)
+    return Barriers(stage, SimpleNamespace(after=after, rest=rest), interval=0.01, build=dict)  # type: ignore[arg-type]
 
 
 def test_a_heart_that_somebody_else_cancels_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,13 +60,34 @@ def test_a_heart_that_somebody_else_cancels_ends_the_process(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("partitions", "ago", "overdue"),
-    [((0,), None, True), ((0,), 1.0, True), ((0,), 0.0, False), ((), None, False)],
-    ids=["never", "long ago", "just now", "nothing is read"],
+    ("partitions", "beaten", "taken", "overdue"),
+    [
+        ((0,), None, 2.0, True),
+        ((0,), 2.0, 9.0, True),
+        ((0,), 0.0, 9.0, False),
+        ((0,), 9.0, 0.0, False),
+        ((), None, 9.0, False),
+    ],
+    ids=["never", "long ago", "just now", "just taken over", "nothing is read"],
 )
 def test_a_barrier_is_overdue_after_some_intervals(
-    partitions: tuple[int, ...], ago: float | None, overdue: bool
+    partitions: tuple[int, ...], beaten: float | None, taken: float, overdue: bool
 ) -> None:
     """Where something is read; how long it may last is for `core/liveness.py` to say."""
-    at = None if ago is None else time.monotonic() - ago * OVERDUE_INTERVALS
-    assert heart(None, partitions=frozenset(partitions), beaten_at=at).overdue is overdue
+    now, limit = time.monotonic(), OVERDUE_INTERVALS * 0.01
+    at = None if beaten is None else now - beaten * limit
+    each = heart(None, partitions=frozenset(partitions), beaten_at=at, taken_at=now - taken * limit)
+    assert each.overdue is overdue
+
+
+def test_a_heart_without_partitions_says_that_it_rests() -> None:
+    """What a mirror's sampler has seen gets old while it looks at nothing."""
+    rested = asyncio.Event()
+
+    async def play() -> None:
+        each = heart(None, partitions=frozenset(), rest=rested.set)
+        await each.start()
+        async with asyncio.timeout(2):
+            await rested.wait()
+
+    asyncio.run(play())

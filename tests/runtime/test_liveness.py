@@ -22,7 +22,10 @@ def look(state: WorkerState, tenure: int | None, *unknown: str) -> Look:
         doubts=False,
         chunk_consumer=SimpleNamespace(uncommitted=lambda: None),
         recovery_remaining=lambda: 0,
-        hearts=[SimpleNamespace(overdue=True, stage=SimpleNamespace(topic=each)) for each in ("legacy", "rebuilt")],
+        hearts=[
+            SimpleNamespace(overdue=True, stage=SimpleNamespace(topic=each, sender=SimpleNamespace(beats=7)))
+            for each in ("legacy", "rebuilt")
+        ],
         judging=SimpleNamespace(examined=0),
     )
     group: Any = SimpleNamespace(tenure=tenure)
