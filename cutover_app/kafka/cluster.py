@@ -121,43 +121,41 @@ class Cluster:
 
     async def _first_that_answers(self) -> Any:
         """Try one address after the other, at first none for long: one may be mute, and would use up all the time."""
-        broker, failed = self._broker, NodeNotReadyError()
+        broker, servers = self._broker, _in_order(self._broker)
+        seconds = MUTE_SECONDS if len(servers) > 1 else broker.request_timeout
+        failed: Exception = NodeNotReadyError()
         try:
             async with asyncio.timeout(broker.request_timeout):
-                mute = []
-                for server in _in_order(broker):
-                    several = len(broker.servers) > 1
-                    client, failed = await self._enter(server, MUTE_SECONDS if several else broker.request_timeout)
-                    if client is not None:
-                        return client
-                    if isinstance(failed, TimeoutError) and several:
-                        mute.append(server)
-                for server in mute:  # all of them may just be slow
-                    share = max(broker.request_timeout / len(mute), MUTE_SECONDS)
-                    client, failed = await self._enter(server, share)
-                    if client is not None:
-                        return client
+                while servers:
+                    slow = []
+                    for server in servers:
+                        try:
+                            return await self._enter(server, seconds)
+                        except TimeoutError as error:
+                            failed = error
+                            slow.append(server)
+                        except (KafkaError, OSError, ValueError) as error:
+                            failed = error
+                    servers, seconds = slow, 2 * seconds  # all of them may just be slow
         except TimeoutError as error:
             failed = error
         raise await unavailable(broker, failed, worked=broker.way in _answered) from failed
 
-    async def _enter(self, server: str, seconds: float) -> tuple[Any, Exception]:
-        """Return a client that is connected by this address, or None and why there is none."""
+    async def _enter(self, server: str, seconds: float) -> Any:
+        """Return a client that is connected by this address; who had to be waited for is not tried first again."""
         way = self._broker.way
         client = AIOKafkaClient(**replace(self._broker, servers=(server,)).client(self._client_id))
         try:
             await asyncio.wait_for(client.bootstrap(), seconds)
             if not client.cluster.brokers():
                 raise NodeNotReadyError("no brokers in the answer")
-        except BaseException as error:
-            _doors.pop(way, None)  # also where whoever asks could not wait: the next one begins elsewhere
+        except BaseException:  # also where whoever asks could not wait
+            _doors.pop(way, None)
             await client.close()
-            if isinstance(error, KafkaError | OSError | TimeoutError | ValueError):
-                return None, error
             raise
         _answered.add(way)
         _doors[way] = server
-        return client, NodeNotReadyError()
+        return client
 
     async def close(self) -> None:
         """Disconnect; a later question connects again."""
