@@ -26,7 +26,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from cutover_app.contract.mapping import FieldRule
-from cutover_app.core.canonical import BadNumberError, Value, numbers_of, plain_text
+from cutover_app.core.canonical import NUMBER_DIGITS_MAX, BadNumberError, Value, numbers_of, plain_text
 
 Cast = Callable[[Value], Value]
 
@@ -123,6 +123,8 @@ def _number(value: Value) -> Decimal:
 def _scaled(number: Decimal, scale: int, rounding: str | None) -> Decimal:
     step = Decimal(1).scaleb(-scale)
     result = number.quantize(step, _ROUNDING.get(rounding or "", ROUND_DOWN), _EXACT)
+    if result.adjusted() >= NUMBER_DIGITS_MAX:  # rounding up may add a digit
+        raise CastError("expected fewer digits")
     if rounding is None and result != number:
         raise CastError(f"expected at most {scale} decimals (or a `rounding`)")
     return result or abs(result)
@@ -228,7 +230,7 @@ def _epoch(unit: int) -> Callable[[Value], datetime]:
     start = datetime(1970, 1, 1, tzinfo=UTC)
 
     def read(value: Value) -> datetime:
-        micros = _number(value) * unit
+        micros = _EXACT.multiply(_number(value), unit)
         if micros != micros.to_integral_value():
             raise CastError("expected at most microseconds")
         return start + timedelta(microseconds=int(micros))
@@ -289,7 +291,7 @@ def _writer(rule: FieldRule) -> Callable[[datetime], Value]:
     output = rule.as_ if rule.as_ in {"epoch_s", "epoch_ms"} else rule.output or "iso"
     fraction = rule.fraction
     if output and "%" in output:
-        return lambda when: when.strftime(output)
+        return lambda when: when.strftime(_padded(output, when.year))
     if rule.as_ == "date":
         return lambda when: when.date().isoformat()
     if rule.as_ == "time":
@@ -299,6 +301,11 @@ def _writer(rule: FieldRule) -> Callable[[datetime], Value]:
         start = datetime(1970, 1, 1, tzinfo=UTC)
         return lambda when: (_placed(when) - start) // unit
     return _iso_writer(output, fraction)
+
+
+def _padded(output: str, year: int) -> str:
+    """Return a form with the year written out: some systems write years before 1000 without zeros."""
+    return re.sub(r"%(.)", lambda found: f"{year:04d}" if found[1] == "Y" else found[0], output)
 
 
 def _iso_writer(output: str | None, fraction: int | None) -> Callable[[datetime], Value]:

@@ -145,7 +145,8 @@ def rules_hash(contract: Contract, source: bytes = b"") -> str:
         each.pop("reason")
         each.pop("until")
     # `const: null` and no const differ; a dump with defaults alone would not tell.
-    kept["given"] = contract.model_dump(mode="python", by_alias=True, exclude_unset=True)["rebuild"]
+    given = contract.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    kept["given"] = {"rebuild": given["rebuild"], "when": given["legacy"].get("when")}
     said = json.dumps(_orderly(kept), ensure_ascii=False)
     code = hashlib.sha256(f"{RULES_VERSION}\n{said}\n".encode() + source)
     return f"sha256:{code.hexdigest()}"
@@ -154,7 +155,11 @@ def rules_hash(contract: Contract, source: bytes = b"") -> str:
 def _orderly(value: Any) -> Any:
     """Return a value whose JSON is one for one, whatever the order of keys and their types."""
     if isinstance(value, dict):
-        items = ((repr(key), _orderly(each)) for key, each in value.items())
+        # Texts are replaced one after the other.
+        items = [
+            (repr(key), [*each.items()] if key == "replace" and isinstance(each, dict) else _orderly(each))
+            for key, each in value.items()
+        ]
         return ["dict", *sorted(items, key=lambda item: item[0])]
     if isinstance(value, list | tuple):
         return [_orderly(each) for each in value]

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from cutover_app.contract.errors import ComparisonError
 from cutover_app.core.canonical import Value, reader
 from cutover_app.core.compare import Exposed, Show, all_differences, at_most, differences
@@ -50,7 +52,10 @@ def differ(rules: Rules, show: Show, *, strict: bool) -> Diff:
             found = all_differences(sides[0], sides[1], rules, show, exposed, secret=texts_beside(plain))
         lacking = unsealed((plain, open_), read(expected.key), exposed, rules, show)
         _agree(expected.digest == actual.digest, found or lacking, expected, actual)
-        return at_most([*lacking, *without_plaintexts(found, plain)])
+        masked = {each.path: each.actual for each in lacking}
+        # What says that a plaintext is in a value must not stand beside that value.
+        shown = [replace(each, actual=masked[each.path]) if each.path in masked else each for each in found]
+        return at_most([*lacking, *without_plaintexts(shown, plain)])
 
     return sealed_diff if rules.seals else diff
 

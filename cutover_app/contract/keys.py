@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from cutover_app.contract.models import Contract
+from cutover_app.contract.places import hidden_targets
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import Show, json_type
@@ -65,7 +66,9 @@ class KeyReader:
 def key_shower(contract: Contract, rules: Rules, show: Show) -> Callable[[bytes], list[Any]]:
     """Return what shows a match key as the contract allows it; of a record without one, nothing."""
     read = reader()
-    hidden = [is_hidden(rules, path) for path in contract.key_paths()]
+    # Of a legacy value that must not be shown, no other name shows it.
+    alike = hidden_targets(contract.rebuild, rules) if isinstance(contract.rebuild, dict) else frozenset()
+    hidden = [is_hidden(rules, path) or path in alike for path in contract.key_paths()]
 
     def shown_key(key: bytes) -> list[Any]:
         if not key:

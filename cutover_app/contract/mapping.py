@@ -108,6 +108,8 @@ class Condition(Model):
         tests = self.model_fields_set - {"path"}
         if len(tests) != 1:
             raise ValueError("expected exactly one of equals, not_equals, in, not_in, present, all, any")
+        if any(getattr(self, name) is None for name in ("in_", "not_in", "present", "all", "any") if name in tests):
+            raise ValueError("expected a value (null only with equals and not_equals)")
         if ("path" in self.model_fields_set) == bool(tests & {"all", "any"}):
             raise ValueError("expected a path with the test (and none with all or any)")
         return self

@@ -14,7 +14,7 @@ from cutover_app.contract.mapping import Condition, FieldRule
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import cut, json_type
 from cutover_app.core.paths import ITEMS, Path, parse_path
-from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, texts_in, value_at
+from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, take_holes, texts_in, value_at
 
 Message = dict[str, Value]
 Read = Callable[[Value, Message], Value]
@@ -380,6 +380,10 @@ def _secret(read: Read, source: Read, *, constant: bool) -> Read:
         value = read(item, message)
         if value is ABSENT or value is None or type(value) is Hole:
             return value
+        holes: list[tuple[Path, Hole]] = []
+        take_holes(value, (), holes)
+        if holes:  # what cannot be written whole cannot be encrypted
+            return holes[0][1]
         legacy = source(item, message)
         if legacy is ABSENT:
             return Secret(value, ())

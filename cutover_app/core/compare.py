@@ -48,6 +48,9 @@ from cutover_app.core.verdicts import Finding
 NATIVE_INT_MAX: Final = 1 << 53
 """Integers up to here are shown as numbers; readers of a verdict may keep no more digits."""
 
+NOTED_CHARS: Final = 32
+"""Of a long hidden text, so much of its beginning is looked for in notes, which are cut."""
+HIDDEN_NOTE: Final = "legacy value (not shown)"
 HIDDEN_CHARS_MIN: Final = 4
 """Characters of a sensitive value that hides what contains it; a shorter one hides only its like."""
 
@@ -166,6 +169,14 @@ class _Walk:
         """Tell whether a text is, or contains, one that stands at a sensitive path."""
         return any(each == text or (len(each) >= HIDDEN_CHARS_MIN and each in text) for each in self._hidden)
 
+    def is_in_note(self, note: str) -> bool:
+        """Tell whether a note quotes such a text, or the beginning of a long one."""
+        return any(
+            each[:NOTED_CHARS] in note if len(each) >= HIDDEN_CHARS_MIN else f'"{each}"' in note or f" {each}:" in note
+            for each in self._hidden
+            if each
+        )
+
     def values(self, one: Value, two: Value, rules: Rules, path: str, *, masked: bool) -> None:
         masked = masked or rules.sensitive
         kind, other = type(one), type(two)
@@ -201,7 +212,8 @@ class _Walk:
         if two is not ABSENT:
             shown = self.show(two, masked=masked or type(two) in {dict, list})
             self.exposed.append((path, "", two))
-        self.findings.append(Finding(hole.kind, path, UNSET, shown, note=hole.note))
+        note = HIDDEN_NOTE if self.is_in_note(hole.note) else hole.note
+        self.findings.append(Finding(hole.kind, path, UNSET, shown, note=note))
 
     def missing(self, value: Value, rules: Rules, path: str, *, masked: bool) -> None:
         masked = masked or rules.covers

@@ -576,3 +576,40 @@ def test_contract_is_shown_by_name() -> None:
     made = compiled(PLAIN)
     assert repr(made) == f"<Compiled orders {made.rules[:19]}>"
     assert made.rules == rules_hash(contract(PLAIN))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("legacy: {topic: a, when: {path: x, equals: null}}", "legacy: {topic: a, when: {path: x, not_equals: null}}"),
+        ("rebuild: {id: {from: a, replace: {a: b, b: c}}}", "rebuild: {id: {from: a, replace: {b: c, a: b}}}"),
+    ],
+    ids=["a test for null", "the order of replacements"],
+)
+def test_contracts_that_rebuild_otherwise_have_another_hash(one: str, other: str) -> None:
+    """A worker would judge what another one made under rules that are not its own."""
+
+    def hashed(said: str) -> str:
+        name = said.partition(":")[0]
+        kept = {
+            "contract": "contract: orders",
+            "broker": "broker: kafka://localhost:9092",
+            "legacy": "legacy: {topic: a}",
+            "rebuilt": "rebuilt: {topic: b}",
+            "match": "match: {key: [id]}",
+            "rebuild": "rebuild: {id: id}",
+        } | {name: said}
+        return rules_hash(parse_contract("\n".join(kept.values()), "f", {}))
+
+    assert hashed(one) != hashed(other)
+
+
+@pytest.mark.parametrize("test", ["present: null", "in: null", "not_in: null"])
+def test_a_test_for_nothing_is_refused(test: str) -> None:
+    """It would hold for nothing, or for everything, and nobody can have meant that."""
+    with pytest.raises(ContractError, match="null only with equals and not_equals"):
+        parse_contract(
+            (HEAD + MATCH + PLAIN).replace("topic: shop.orders", f"topic: shop.orders, when: {{path: x, {test}}}"),
+            "f",
+            {},
+        )

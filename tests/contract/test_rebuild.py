@@ -311,3 +311,16 @@ compare: {ignore: [{path: '$.a[*].x', reason: new}], unordered: [{path: $.a}]}
         "a": [{"y": 1}, {"y": 2}],
         "b": [{"x": 2, "y": 2}, {"x": 1, "y": 1}],
     }
+
+
+@pytest.mark.parametrize("rule", ["as: decimal, scale: 0", "as: integer", "as: string, scale: 0"])
+def test_a_number_that_rounding_makes_too_long_is_a_finding(rule: str) -> None:
+    """One digit more than a number may have: no worker may end of it."""
+    kind, note = hole(f"{{from: a, {rule}, rounding: half_up}}", {"a": "9" * 4300 + ".5"})
+    assert (kind, note.endswith(": expected fewer digits")) == ("schema_violation", True)
+
+
+def test_a_year_has_four_digits_wherever_it_is_written() -> None:
+    """The usual date for "none" is in the year 1, and systems differ in how they write that."""
+    rule = '{from: a, as: datetime, format: "%Y%m%d", output: "%%Y-%Y-%m-%d"}'
+    assert made(rule, {"a": "00010101"}) == "%Y-0001-01-01"

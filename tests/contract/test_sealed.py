@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cutover_app.contract.compile import Compiled
 from cutover_app.core.verdicts import Finding
-from tests.contract.helpers import compiled, record, with_hook
+from tests.contract.helpers import HEAD, compiled, record, with_hook
 from tests.core.ciphertexts import ciphertext
 
 REST = """rebuild:
@@ -319,3 +319,43 @@ def test_messages_without_it_raise_nothing(seed: int, tel: Any, trace: Any, head
         )
         == []
     )
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: text.encode().hex(),
+        lambda text: text[::-1],
+    ],
+    ids=["base64", "hex", "reversed"],
+)
+def test_what_says_that_a_plaintext_is_there_does_not_show_it(hide: Any) -> None:
+    """The value differs, too, and would be shown beside the finding that masks it."""
+    said = found(rebuilt(shop=hide(PLAIN)))
+    assert places(said) == [("unsealed", "$.shop"), ("wrong_value", "$.shop")]
+    assert hide(PLAIN) not in json.dumps([str(each) for each in said])
+
+
+@pytest.mark.parametrize("tel", [TEL, "x" * 300, "42"])
+def test_a_note_about_a_value_that_cannot_be_written_quotes_no_plaintext(tel: str) -> None:
+    """Another legacy field holds the same, and has no place in the new format."""
+    made = compiled("rebuild: {id: no, phone: {from: tel, sealed: any}, shop: {from: shop, as: boolean}}")
+    said = found(rebuilt(lines=...), LEGACY | {"tel": tel, "shop": tel}, made=made)
+    assert [each.path for each in said] == ["$.shop"]
+    assert tel[:10] not in said[0].note
+
+
+def test_a_list_that_cannot_be_written_whole_is_not_encrypted_either() -> None:
+    """A value out of no table inside a list that is sealed is a finding, not the end of every worker."""
+    made = compiled("rebuild: {id: no, lines: {each: items, fields: {s: {from: sku, map: {A: a}}}}}\nsealed: [$.lines]")
+    said = found({"id": 7, "lines": sealed()}, made=made)
+    assert places(said) == [("unmapped_value", "$.lines")]
+
+
+def test_a_key_that_is_a_plaintext_elsewhere_is_not_shown() -> None:
+    """The same legacy value is encrypted in another field."""
+    head = HEAD + "match: {key: [tel]}\n"
+    made = compiled("rebuild: {tel: tel, phone: {from: tel, sealed: any}}", head=head)
+    (entry,) = made.rebuild(record(LEGACY))
+    assert TEL not in str(made.shown_key(entry.key))
