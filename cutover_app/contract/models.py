@@ -40,7 +40,7 @@ from cutover_app.contract.security import SecurityOrNone
 from cutover_app.contract.start import EARLIEST, Start
 from cutover_app.contract.units import Duration, Size, parse_duration
 from cutover_app.core.limits import ENTRY_BYTES_MAX
-from cutover_app.core.paths import Path, Wildcard, parse_path, render_path
+from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path, render_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -462,6 +462,17 @@ class Contract(Model):
                 said = next((name for key, name in keys.items() if _overlap(path, key)), None)
                 if said is not None:
                     raise SettingError(f"a part of {said}, whose value counts as it is", *place)
+
+        for rule in self.compare.unordered:
+            for by in rule.by_paths:
+                self._count_as_they_are((*parse_path(rule.path), ITEMS, *by))
+
+    def _count_as_they_are(self, by: Path) -> None:
+        """Refuse a tolerance for what tells the items of a list apart: another value is another item."""
+        for index, rule in enumerate(self.compare.tolerance):
+            if _overlap(parse_path(rule.path), by):
+                place = ("compare", "tolerance", index, "path")
+                raise SettingError("a part of compare.unordered.by, whose value counts as it is", *place)
 
     def _keys_are_made(self) -> None:
         if not isinstance(self.rebuild, dict):

@@ -65,11 +65,28 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
 def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
     """Pair records of one digest whose values under a tolerance differ, as many as fit.
 
-    Two that fit could be kept apart by a choice that looks no further than the next record.
+    Two that fit could be kept apart by a choice that looks no further than the next record. Of very many, those that
+    say the same are paired first, in order, and then what is left, in order.
     """
     if len(expected) + len(actual) > CLOSEST_MAX:
-        return [(e, a) for e, a in zip(expected, actual, strict=False) if not distance(e, a)]
+        same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
+        taken = {record.position for both in same for record in both}
+        rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
+        return sorted(same + _fitting(rest, distance), key=lambda both: both[0].position)
     return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
+
+
+def _fitting(sides: Sequence[list[Rec]], distance: Distance) -> list[tuple[Rec, Rec]]:
+    return [(e, a) for e, a in zip(*sides, strict=False) if not distance(e, a)]
+
+
+def _by_content(expected: list[Rec], actual: list[Rec]) -> list[tuple[list[Rec], list[Rec]]]:
+    """Return the records of one digest that say the same, in order, by what they say."""
+    groups: defaultdict[bytes, tuple[list[Rec], list[Rec]]] = defaultdict(lambda: ([], []))
+    for side, records in enumerate((expected, actual)):
+        for record in records:
+            groups[_content(record)[1]][side].append(record)
+    return list(groups.values())
 
 
 def _leaking(expected: list[Rec], actual: list[Rec], paired: list[tuple[Rec, Rec]]) -> list[tuple[Rec, Rec]]:
@@ -77,12 +94,8 @@ def _leaking(expected: list[Rec], actual: list[Rec], paired: list[tuple[Rec, Rec
     if not any(SEALED_BESIDE in record.beside for record in actual):
         return []
     taken = {record.position for both in paired for record in both}
-    left: defaultdict[bytes, tuple[list[Rec], list[Rec]]] = defaultdict(lambda: ([], []))
-    for side, records in enumerate((expected, actual)):
-        for record in records:
-            if record.position not in taken:
-                left[_content(record)[1]][side].append(record)
-    return [both for sides in left.values() for both in zip(*sides, strict=False)]
+    left = ([each for each in side if each.position not in taken] for side in (expected, actual))
+    return [both for sides in _by_content(*left) for both in zip(*sides, strict=False)]
 
 
 def _content(record: Rec) -> tuple[bytes, bytes]:

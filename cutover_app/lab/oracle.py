@@ -252,12 +252,28 @@ def _pair_equal(expected: list[Known], actual: list[Known], terms: Terms) -> lis
         if len({known.entry.beside for known in left + right}) == 1:
             pairs += zip(left, right, strict=False)
         elif len(left) + len(right) > limits.CLOSEST_MAX:
-            fits = [(e, a) for e, a in zip(left, right, strict=False) if not terms.diff(e.entry, a.entry)]
+            fits = _first_fits(left, right, terms)
             pairs += fits + _leaky(left, right, fits)
         else:
             fits = _fullest(left, right, terms)
             pairs += fits + _leaky(left, right, fits)
     return pairs
+
+
+def _first_fits(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
+    """Of very many: with the n-th of a value the n-th of the same, then the n-th of the rest, where they fit."""
+    fits: list[Pair] = []
+    for value in dict.fromkeys(_value(known) for known in left):
+        same = [[known for known in side if _value(known) == value] for side in (left, right)]
+        fits += [(e, a) for e, a in zip(*same, strict=False) if not terms.diff(e.entry, a.entry)]
+    taken = {known.origin for pair in fits for known in pair}
+    rest = [[known for known in side if known.origin not in taken] for side in (left, right)]
+    return fits + [(e, a) for e, a in zip(*rest, strict=False) if not terms.diff(e.entry, a.entry)]
+
+
+def _value(known: Known) -> bytes:
+    """What is beside a payload, but for what is encrypted differently each time."""
+    return known.entry.beside.split(b"\0", 1)[0]
 
 
 def _leaky(left: list[Known], right: list[Known], fits: list[Pair]) -> list[Pair]:
@@ -276,8 +292,7 @@ def _leaky(left: list[Known], right: list[Known], fits: list[Pair]) -> list[Pair
 
 def _same(one: Known, other: Known) -> bool:
     """Equal digests, and equal values beside them; what is sealed is encrypted differently each time."""
-    values = [known.entry.beside.split(b"\0", 1)[0] for known in (one, other)]
-    return one.entry.digest == other.entry.digest and values[0] == values[1]
+    return one.entry.digest == other.entry.digest and _value(one) == _value(other)
 
 
 def _fullest(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:

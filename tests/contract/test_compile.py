@@ -613,3 +613,10 @@ def test_a_test_for_nothing_is_refused(test: str) -> None:
             "f",
             {},
         )
+
+
+def test_what_tells_items_apart_has_no_tolerance() -> None:
+    """Another value is another item: within the tolerance it would be missing, and an unexpected one be there."""
+    said = "compare: {unordered: [{path: $.l, by: p}], tolerance: [{path: '$.l[*].p', abs: 1}]}\n"
+    with pytest.raises(ContractError, match=r"a part of compare\.unordered\.by, whose value counts as it is"):
+        parse_contract(HEAD + MATCH + PLAIN + said, "f", {})

@@ -232,11 +232,22 @@ def test_beyond_the_tolerance_is_a_mismatch_once_closed() -> None:
     assert [(1, 10)] == offsets(closed.unequal)
 
 
+def test_under_a_tolerance_what_says_the_same_is_paired_however_many_there_are() -> None:
+    """Beyond the limit too: first the equal ones, in order, then the k-th of what is left with the k-th."""
+    count = CLOSEST_MAX
+    expected = [near(i, 100 * i) for i in range(count)]
+    backwards = [near(1000 + i, 100 * (count - 1 - i)) for i in range(count)]
+    late = pair(expected, [*backwards[:-1], near(2000, 1)], False, far_apart)
+
+    assert {(i, 1000 + count - 1 - i) for i in range(1, count)} | {(0, 2000)} == set(offsets(late.equal))
+    assert [r.offset for r in pair(expected, backwards[1:], False, far_apart).expected] == [count - 1]
+
+
 def test_at_the_limit_under_a_tolerance_each_still_finds_its_own() -> None:
-    """Beyond it the k-th is held against the k-th, and what does not fit is left."""
+    """Beyond it the k-th of what does not say the same is held against the k-th, and what does not fit is left."""
     half = CLOSEST_MAX // 2
     expected = [near(i, 100 * i) for i in range(half)]
-    actual = [near(1000 + i, 100 * (half - 1 - i)) for i in range(half)]
+    actual = [near(1000 + i, 100 * (half - 1 - i) + 1) for i in range(half)]
     at_limit = pair(expected, actual, False, far_apart)
     beyond = pair([*expected, near(half, 5)], [*actual[1:], actual[0], near(2000, 5)], False, far_apart)
 
