@@ -60,6 +60,8 @@ NESTING_MAX: Final = 200
 
 _REMEMBERED_NUMBERS: Final = 1 << 17
 _SHORT: Final = 32
+_LONG: Final = NUMBER_CHARS_MAX - NUMBER_DIGITS_MAX - len("0.")
+"""Characters from which on a number may have too many once it is written without its exponent."""
 
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
@@ -122,6 +124,9 @@ def _read(text: str) -> Decimal:
         return Decimal(0)
     if not -NUMBER_DIGITS_MAX <= number.adjusted() < NUMBER_DIGITS_MAX:
         raise BadNumberError(f"an exponent beyond {NUMBER_DIGITS_MAX} digits")
+    # Written without its exponent it is read again, by whoever compares.
+    if len(text) > _LONG and (written := len(format(number, "f"))) > NUMBER_CHARS_MAX:
+        raise BadNumberError(f"a number of {written} characters without its exponent, limit {NUMBER_CHARS_MAX}")
     return number
 
 

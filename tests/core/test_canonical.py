@@ -189,6 +189,8 @@ def test_numbers_are_exact(number: Decimal, how: int) -> None:
         "1e99999999999999999999",
         "1e999999999",
         "0." + "1" * NUMBER_CHARS_MAX,
+        "1." + "1" * (NUMBER_CHARS_MAX - 5) + "e-6",
+        "1." + "1" * (NUMBER_CHARS_MAX - NUMBER_DIGITS_MAX + 1) + "e-4299",
     ],
 )
 def test_numbers_have_a_limit(text: str) -> None:
