@@ -451,6 +451,8 @@ class Contract(Model):
 
     def _compare_paths(self) -> None:
         keys = {**dict.fromkeys(self.order_paths(), "order.by"), **dict.fromkeys(self.key_paths(), "match.key")}
+        lists = [(parse_path(each.path), each.by_paths) for each in self.compare.unordered]
+        items = dict.fromkeys(((*path, ITEMS, *by) for path, ways in lists for by in ways), "compare.unordered.by")
         for name in ("ignore", "tolerance", "unordered"):
             for index, rule in enumerate(getattr(self.compare, name)):
                 place = ("compare", name, index, "path")
@@ -459,20 +461,10 @@ class Contract(Model):
                     raise SettingError("expected a path below the message itself", *place)
                 if any(isinstance(step, int) for step in path):
                     raise SettingError("expected [*]: single positions have no rules", *place)
-                said = next((name for key, name in keys.items() if _overlap(path, key)), None)
+                counted = keys | items if name == "tolerance" else keys
+                said = next((where for key, where in counted.items() if _overlap(path, key)), None)
                 if said is not None:
                     raise SettingError(f"a part of {said}, whose value counts as it is", *place)
-
-        for rule in self.compare.unordered:
-            for by in rule.by_paths:
-                self._count_as_they_are((*parse_path(rule.path), ITEMS, *by))
-
-    def _count_as_they_are(self, by: Path) -> None:
-        """Refuse a tolerance for what tells the items of a list apart: another value is another item."""
-        for index, rule in enumerate(self.compare.tolerance):
-            if _overlap(parse_path(rule.path), by):
-                place = ("compare", "tolerance", index, "path")
-                raise SettingError("a part of compare.unordered.by, whose value counts as it is", *place)
 
     def _keys_are_made(self) -> None:
         if not isinstance(self.rebuild, dict):
