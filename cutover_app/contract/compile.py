@@ -30,10 +30,10 @@ from cutover_app.contract.diff import differ
 from cutover_app.contract.errors import ImpureHookError
 from cutover_app.contract.hook import HookError, call_hook, load_hook
 from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower
-from cutover_app.contract.mapping import FieldRule, targets_of
+from cutover_app.contract.mapping import FieldRule, repeats_values, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.places import hidden_targets, made_paths, sealed_paths
-from cutover_app.contract.rebuild import Compiler
+from cutover_app.contract.rebuild import Compiler, oversized
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
 from cutover_app.core.compare import Show
@@ -392,11 +392,18 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
         hidden = hidden_targets(contract.rebuild, rules)
         compiler = Compiler(contract.lookups, rules, strict=strict, hidden=hidden)
         build = compiler.fields(contract.rebuild, ())
+        if repeats_values(contract.rebuild):
+            return lambda message: [_within_limits(build(message, message))], b""
         return lambda message: [build(message, message)], b""
     file = contract.file
     function, source = load_hook(contract.rebuild.python, contract.folder, file, contract.rebuild_line)
     read = reader(strict=strict)
     return lambda message: call_hook(function, read, message), source
+
+
+def _within_limits(made: Message) -> Message | HookError:
+    limit = limits.ENTRY_BYTES_MAX
+    return HookError(f"oversized: texts of more than {limit} characters") if oversized(made, limit) else made
 
 
 def raw_digest(record: Record) -> bytes:

@@ -313,6 +313,14 @@ def all_rules(fields: Mapping[str, FieldRule]) -> Iterator[tuple[Place, FieldRul
             yield (text, *place), each
 
 
+def repeats_values(fields: Mapping[str, FieldRule]) -> bool:
+    """Tell whether a value of the whole message may be in each of many items."""
+    return any(
+        (rule.from_ or "").startswith("$") and ("fields" in place or "item" in place)
+        for place, rule in all_rules(fields)
+    )
+
+
 def _inner_rules(rule: FieldRule) -> Iterator[tuple[Place, FieldRule]]:
     yield (), rule
     for text, inner in (rule.fields or {}).items():

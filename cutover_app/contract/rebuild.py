@@ -393,6 +393,25 @@ def _secret(read: Read, source: Read, *, constant: bool) -> Read:
     return secret
 
 
+def oversized(made: Message, limit: int) -> bool:
+    """Tell whether the texts of a message are longer than that: written, one of all its items is there as often."""
+    left = limit
+    waiting: list[Value] = [made]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is Secret:
+            value = value.value
+        if type(value) is dict:
+            waiting.extend(value.values())
+        elif type(value) is list:
+            waiting.extend(value)
+        elif type(value) is str:
+            left -= len(value)
+            if left < 0:
+                return True
+    return False
+
+
 def _when(read: Read, test: Test) -> Read:
     def guarded(item: Value, message: Message) -> Value:
         return read(item, message) if test(item, message) else ABSENT

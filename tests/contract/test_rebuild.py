@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cutover_app.core.frames import MESSAGE, REBUILD_FAILED
 from tests.contract.helpers import compiled, holes, rebuilt, record, shown
 
 
@@ -324,3 +325,13 @@ def test_a_year_has_four_digits_wherever_it_is_written() -> None:
     """The usual date for "none" is in the year 1, and systems differ in how they write that."""
     rule = '{from: a, as: datetime, format: "%Y%m%d", output: "%%Y-%Y-%m-%d"}'
     assert made(rule, {"a": "00010101"}) == "%Y-0001-01-01"
+
+
+def test_a_text_that_is_in_every_item_does_not_fill_memory() -> None:
+    """A legacy record within its limit may come to gigabytes: that is said of it before it is written."""
+    made = compiled("rebuild: {id: id, lines: {each: items, fields: {memo: $.memo}}}\n")
+    (fine,) = made.rebuild(record({"id": 1, "memo": "x" * 1000, "items": [{}] * 100}))
+    assert fine.kind == MESSAGE
+    (large,) = made.rebuild(record({"id": 1, "memo": "x" * 1_000_000, "items": [{}] * 3_000}))
+    assert large.kind == REBUILD_FAILED
+    assert large.payload.startswith(b"oversized: texts of more than ")
