@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cutover_app.lab.cluster import QUICK_JVM, Cluster, free_ports
-from cutover_app.lab.jars import LEGACY_VERSION
-from cutover_app.lab.mirror import Mirror
+from cutover_app.lab.cluster import Cluster, free_ports
 from cutover_app.lab.run import PUBLISHED, Stage
-from tests.faults.ground import FENCED, Ground, Successors, at_work, ended, gone, last_words
+from tests.faults.ground import FENCED, Ground, Successors, at_work, ended, gone, last_words, mirror_of
 from tests.faults.places import Far, Network, Trio
 from tests.faults.row import Seen, row
 
@@ -116,10 +114,7 @@ async def never_back(ground: Ground, seen: Seen) -> None:
 @row(107, "a mirror, and each of its two clusters is killed and comes back", "a pause; nothing said from silence")
 async def both_bounced(ground: Ground, seen: Seen) -> None:
     """Whoever asks the mirror, the legacy cluster and its own one has three that may not answer."""
-    legacy = ground.stack.enter_context(Cluster("legacy", version=LEGACY_VERSION, jvm=QUICK_JVM))
-    mirror = Mirror(legacy, ground.cluster)
-    ground.stack.callback(mirror.kill)
-    await asyncio.to_thread(mirror.start)
+    legacy, mirror = await mirror_of(ground)
 
     async def bounce(_stage: Stage) -> None:
         for each in (ground.cluster, legacy, ground.cluster):

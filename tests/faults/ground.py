@@ -18,6 +18,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cutover_app.lab.cluster import QUICK_JVM, Cluster
 from cutover_app.lab.fleet import Fleet, Worker, run_command
+from cutover_app.lab.jars import LEGACY_VERSION
 from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.pages import is_working
 from cutover_app.lab.run import JUDGED, RunPlan, Stage, Step, run
@@ -124,6 +125,15 @@ class Ground:
 def patched(*values: str) -> tuple[str, ...]:
     """Return the command under which workers have constants of other values: `MODULE:NAME=VALUE` each."""
     return sys.executable, str(Path(__file__).with_name("patched.py")), *values, "--"
+
+
+async def mirror_of(ground: Ground) -> tuple[Cluster, Mirror]:
+    """Start a real legacy cluster, and a real mirror to the row's own one."""
+    legacy = ground.stack.enter_context(Cluster("legacy", version=LEGACY_VERSION, jvm=QUICK_JVM))
+    mirror = Mirror(legacy, ground.cluster)
+    ground.stack.callback(mirror.kill)
+    await asyncio.to_thread(mirror.start)
+    return legacy, mirror
 
 
 async def gone(stage: Stage, worker: Worker, *, within: float = ENDS_SECONDS) -> int:

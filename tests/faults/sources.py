@@ -9,12 +9,9 @@ from cutover_app.core.frames import LEGACY, REBUILT
 from cutover_app.core.verdicts import FINE
 from cutover_app.kafka.settings import Broker
 from cutover_app.kafka.topics import verify_topics
-from cutover_app.lab.cluster import QUICK_JVM, Cluster
-from cutover_app.lab.jars import LEGACY_VERSION
-from cutover_app.lab.mirror import Mirror
 from cutover_app.lab.run import JUDGED, PUBLISHED, Stage
 from cutover_app.lab.topics import create_topics
-from tests.faults.ground import RATE, RSS_MAX, Ground, fails
+from tests.faults.ground import RATE, RSS_MAX, Ground, fails, mirror_of
 from tests.faults.row import Seen, row
 from tests.integration.life import Life, living
 
@@ -114,10 +111,7 @@ async def backlog(ground: Ground, seen: Seen) -> None:
 @row(24, "MirrorMaker 2 is killed and sends again what it had not noted", "duplicates, transport suspected, exact")
 async def mirror_killed(ground: Ground, seen: Seen) -> None:
     """A real legacy cluster, a real mirror."""
-    legacy = ground.stack.enter_context(Cluster("legacy", version=LEGACY_VERSION, jvm=QUICK_JVM))
-    mirror = Mirror(legacy, ground.cluster)
-    ground.stack.callback(mirror.kill)
-    await asyncio.to_thread(mirror.start)
+    _legacy, mirror = await mirror_of(ground)
     played = await ground.play(seen, ground.plan(30, mirrored=True, kill_mirror_at=0.5), mirror=mirror)
     suspected = [
         each

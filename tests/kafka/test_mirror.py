@@ -44,18 +44,19 @@ class World:
         """Disconnect from nothing."""
 
 
+def sampler_of(world: Any, **options: Any) -> MirrorSampler:
+    """Return a sampler whose clusters, copy and mirror are all the same world."""
+    return MirrorSampler(Sampling(), topic="orders", copy=(world, world), legacy=world, offsets=world, **options)
+
+
 @pytest.mark.parametrize("mine", [(0,), ()], ids=["read here", "read by another worker"])
 def test_what_was_never_copied_is_told_at_once(mine: tuple[int, ...]) -> None:
     """There is no second time: whoever reads the partition, and up to now where nobody says how young it was."""
     world: Any = World()
     told: list[tuple[int, Uncopied]] = []
     read_ms = {0: 500}
-    sampler = MirrorSampler(
-        Sampling(),
-        topic="orders",
-        copy=(world, world),
-        legacy=world,
-        offsets=world,
+    sampler = sampler_of(
+        world,
         partitions=lambda: mine,
         lost=lambda *gone: told.append(gone),
         read_to_ms=lambda: {number: read_ms[number] for number in mine},
@@ -81,15 +82,7 @@ def test_what_went_while_nobody_looked_here_is_no_loss(rests: bool) -> None:
     """Retention took what had been copied long ago; whoever has not looked since knows nothing of that."""
     world: Any = World()
     told: list[int] = []
-    sampler = MirrorSampler(
-        Sampling(),
-        topic="orders",
-        copy=(world, world),
-        legacy=world,
-        offsets=world,
-        partitions=lambda: (0,),
-        lost=lambda partition, _gone: told.append(partition),
-    )
+    sampler = sampler_of(world, partitions=lambda: (0,), lost=lambda partition, _gone: told.append(partition))
 
     async def play() -> None:
         await sampler.after([0])

@@ -126,16 +126,21 @@ def test_a_judge_that_is_stopped_between_records_commits() -> None:
     assert judge.asked == 1
 
 
+async def let_go_halfway(judging: Judging) -> None:
+    """Have a partition go while a chunk of it is judged."""
+    taking = asyncio.create_task(judging.take(chunk()))
+    await asyncio.sleep(0)
+    judging._app.tenure = None  # type: ignore[misc]
+    await asyncio.wait_for(taking, 1)
+
+
 def test_a_judge_whose_partition_goes_lets_a_backlog_be() -> None:
     """What a barrier closes may take longer than a rebalance, or a stop, waits; whoever comes next judges it again."""
     judge = Backlog(pieces=1_000_000)
     judging = judging_of([], judge)
 
     async def run() -> None:
-        taking = asyncio.create_task(judging.take(chunk()))
-        await asyncio.sleep(0)
-        judging._app.tenure = None  # type: ignore[misc]
-        await asyncio.wait_for(taking, 1)
+        await let_go_halfway(judging)
         await judging.close(0)
 
     asyncio.run(run())
@@ -148,10 +153,7 @@ def test_nothing_is_judged_behind_what_was_let_go_of_halfway() -> None:
     judging = judging_of([], judge)
 
     async def run() -> None:
-        taking = asyncio.create_task(judging.take(chunk()))
-        await asyncio.sleep(0)
-        judging._app.tenure = None  # type: ignore[misc]
-        await taking
+        await let_go_halfway(judging)
         judge.pieces = 0
         await judging.take(chunk())
         await judging.close(0)
