@@ -155,11 +155,7 @@ def rules_hash(contract: Contract, source: bytes = b"") -> str:
 def _orderly(value: Any) -> Any:
     """Return a value whose JSON is one for one, whatever the order of keys and their types."""
     if isinstance(value, dict):
-        # Texts are replaced one after the other.
-        items = [
-            (repr(key), [*each.items()] if key == "replace" and isinstance(each, dict) else _orderly(each))
-            for key, each in value.items()
-        ]
+        items = ((repr(key), _orderly(each)) for key, each in value.items())
         return ["dict", *sorted(items, key=lambda item: item[0])]
     if isinstance(value, list | tuple):
         return [_orderly(each) for each in value]

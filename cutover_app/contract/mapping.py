@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    field_serializer,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -193,6 +194,11 @@ class FieldRule(Model):
             raise ValueError("parts are not sealed one by one: put `sealed` beside concat")
         self._steps(given)
         return self
+
+    @field_serializer("replace", when_used="unless-none")
+    def _one_after_the_other(self, replace: dict[str, str]) -> list[tuple[str, str]]:
+        """Keep the order, which counts here alone."""
+        return list(replace.items())
 
     def _steps(self, given: set[str]) -> None:
         if "map" in given and "lookup" in given:

@@ -22,7 +22,7 @@ class BatchRecovery(Recovery):
         except (ServiceStopped, KafkaTimeoutError, TimeoutError) as error:
             if self.should_stop or timeout is None:
                 raise
-            self.log.warning("brokers did not answer recovery within %g s: it begins again", timeout or 0)
+            self.log.warning("brokers did not answer recovery within %g s: it begins again", timeout)
             self.signal_recovery_start.set()
             raise RebalanceAgain from error
 

@@ -583,8 +583,10 @@ def test_contract_is_shown_by_name() -> None:
     [
         ("legacy: {topic: a, when: {path: x, equals: null}}", "legacy: {topic: a, when: {path: x, not_equals: null}}"),
         ("rebuild: {id: {from: a, replace: {a: b, b: c}}}", "rebuild: {id: {from: a, replace: {b: c, a: b}}}"),
+        ("rebuild: {id: id, replace: {const: {a: 1.5}}}", "rebuild: {id: id, replace: {const: {a: 2.5}}}"),
+        ("rebuild: {id: id, replace: {from: a, map: {1: x}}}", "rebuild: {id: id, replace: {from: a, map: {'1': x}}}"),
     ],
-    ids=["a test for null", "the order of replacements"],
+    ids=["a test for null", "the order of replacements", "a field of that name", "a table of a field of that name"],
 )
 def test_contracts_that_rebuild_otherwise_have_another_hash(one: str, other: str) -> None:
     """A worker would judge what another one made under rules that are not its own."""
