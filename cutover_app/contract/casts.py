@@ -26,7 +26,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from cutover_app.contract.mapping import FieldRule
-from cutover_app.core.canonical import NUMBER_DIGITS_MAX, BadNumberError, Value, numbers_of, plain_text
+from cutover_app.core.canonical import BadNumberError, Value, is_too_long, numbers_of, plain_text
 
 Cast = Callable[[Value], Value]
 
@@ -37,7 +37,7 @@ class CastError(ValueError):
 
 _REMEMBERED_MAX: Final = 1 << 15
 _REMEMBERED_CHARS: Final = 64
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,4300}")
+_INTEGER: Final = re.compile(r"\+?[0-9]{1,4300}|-[0-9]{1,4299}")
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _ROUNDING: Final = {
     "half_up": ROUND_HALF_UP,
@@ -123,7 +123,7 @@ def _number(value: Value) -> Decimal:
 def _scaled(number: Decimal, scale: int, rounding: str | None) -> Decimal:
     step = Decimal(1).scaleb(-scale)
     result = number.quantize(step, _ROUNDING.get(rounding or "", ROUND_DOWN), _EXACT)
-    if result.adjusted() >= NUMBER_DIGITS_MAX:  # rounding up may add a digit
+    if is_too_long(result):  # rounding up may add a digit
         raise CastError("expected fewer digits")
     if rounding is None and result != number:
         raise CastError(f"expected at most {scale} decimals (or a `rounding`)")
@@ -291,7 +291,7 @@ def _writer(rule: FieldRule) -> Callable[[datetime], Value]:
     output = rule.as_ if rule.as_ in {"epoch_s", "epoch_ms"} else rule.output or "iso"
     fraction = rule.fraction
     if output and "%" in output:
-        return lambda when: when.strftime(_padded(output, when.year))
+        return lambda when: when.strftime(_padded(output, when))
     if rule.as_ == "date":
         return lambda when: when.date().isoformat()
     if rule.as_ == "time":
@@ -303,9 +303,12 @@ def _writer(rule: FieldRule) -> Callable[[datetime], Value]:
     return _iso_writer(output, fraction)
 
 
-def _padded(output: str, year: int) -> str:
-    """Return a form with the year written out: some systems write years before 1000 without zeros."""
-    return re.sub(r"%(.)", lambda found: f"{year:04d}" if found[1] == "Y" else found[0], output)
+def _padded(output: str, when: datetime) -> str:
+    """Return a form with its years written out: some systems write years before 1000 without zeros."""
+    if when.year >= 1000 and "%G" not in output:
+        return output
+    years = {"Y": f"{when.year:04d}", "F": f"{when.year:04d}-%m-%d", "G": f"{when.isocalendar().year:04d}"}
+    return re.sub(r"%(.)", lambda found: years.get(found[1], found[0]), output)
 
 
 def _iso_writer(output: str | None, fraction: int | None) -> Callable[[datetime], Value]:

@@ -158,8 +158,8 @@ def _orderly(value: Any) -> Any:
         items = ((repr(key), _orderly(each)) for key, each in value.items())
         return ["dict", *sorted(items, key=lambda item: item[0])]
     if isinstance(value, list | tuple):
-        return [_orderly(each) for each in value]
-    return f"decimal {value}" if isinstance(value, Decimal) else value
+        return ["list", *map(_orderly, value)]
+    return ["decimal", str(value)] if isinstance(value, Decimal) else value
 
 
 # --------------------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
         compiler = Compiler(contract.lookups, rules, strict=strict, hidden=hidden)
         build = compiler.fields(contract.rebuild, ())
         if repeats_values(contract.rebuild):
-            return lambda message: [_within_limits(build(message, message))], b""
+            return lambda message: [_within_limits(build(message, message), rules)], b""
         return lambda message: [build(message, message)], b""
     file = contract.file
     function, source = load_hook(contract.rebuild.python, contract.folder, file, contract.rebuild_line)
@@ -397,9 +397,9 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
     return lambda message: call_hook(function, read, message), source
 
 
-def _within_limits(made: Message) -> Message | HookError:
+def _within_limits(made: Message, rules: Rules) -> Message | HookError:
     limit = limits.ENTRY_BYTES_MAX
-    return HookError(f"oversized: texts of more than {limit} characters") if oversized(made, limit) else made
+    return HookError(f"oversized: more than {limit} characters") if oversized(made, rules, limit) else made
 
 
 def raw_digest(record: Record) -> bytes:

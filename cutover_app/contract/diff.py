@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from cutover_app.contract.errors import ComparisonError
 from cutover_app.core.canonical import Value, reader
 from cutover_app.core.compare import Exposed, Show, all_differences, at_most, differences
 from cutover_app.core.frames import Entry
 from cutover_app.core.rules import Hole, Rules, put_back
-from cutover_app.core.sealed import split, texts_beside, unsealed, values_beside, without_plaintexts
+from cutover_app.core.sealed import beside_unsealed, split, texts_beside, unsealed, values_beside
 from cutover_app.core.verdicts import Finding
 
 Diff = Callable[[Entry, Entry], tuple[Finding, ...]]
@@ -52,10 +50,7 @@ def differ(rules: Rules, show: Show, *, strict: bool) -> Diff:
             found = all_differences(sides[0], sides[1], rules, show, exposed, secret=texts_beside(plain))
         lacking = unsealed((plain, open_), read(expected.key), exposed, rules, show)
         _agree(expected.digest == actual.digest, found or lacking, expected, actual)
-        masked = {each.path: each.actual for each in lacking}
-        # What says that a plaintext is in a value must not stand beside that value.
-        shown = [replace(each, actual=masked[each.path]) if each.path in masked else each for each in found]
-        return at_most([*lacking, *without_plaintexts(shown, plain)])
+        return at_most([*lacking, *beside_unsealed(found, exposed, lacking, texts_beside(plain), show)])
 
     return sealed_diff if rules.seals else diff
 

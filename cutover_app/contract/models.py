@@ -35,12 +35,12 @@ from cutover_app.contract.mapping import (
     check_table,
     targets_of,
 )
-from cutover_app.contract.places import check_places, check_sealed
+from cutover_app.contract.places import check_places, check_sealed, touch
 from cutover_app.contract.security import SecurityOrNone
 from cutover_app.contract.start import EARLIEST, Start
 from cutover_app.contract.units import Duration, Size, parse_duration
 from cutover_app.core.limits import ENTRY_BYTES_MAX
-from cutover_app.core.paths import ITEMS, Path, Wildcard, parse_path, render_path
+from cutover_app.core.paths import ITEMS, Path, parse_path, render_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -452,7 +452,7 @@ class Contract(Model):
     def _compare_paths(self) -> None:
         keys = {**dict.fromkeys(self.order_paths(), "order.by"), **dict.fromkeys(self.key_paths(), "match.key")}
         lists = [(parse_path(each.path), each.by_paths) for each in self.compare.unordered]
-        items = dict.fromkeys(((*path, ITEMS, *by) for path, ways in lists for by in ways), "compare.unordered.by")
+        items = [(*path, ITEMS, *by) for path, ways in lists for by in ways]
         for name in ("ignore", "tolerance", "unordered"):
             for index, rule in enumerate(getattr(self.compare, name)):
                 place = ("compare", name, index, "path")
@@ -461,8 +461,10 @@ class Contract(Model):
                     raise SettingError("expected a path below the message itself", *place)
                 if any(isinstance(step, int) for step in path):
                     raise SettingError("expected [*]: single positions have no rules", *place)
-                counted = keys | items if name == "tolerance" else keys
-                said = next((where for key, where in counted.items() if _overlap(path, key)), None)
+                said = next((where for key, where in keys.items() if touch(path, key)), None)
+                # A tolerance is for the value at its path, and for nothing below.
+                if name == "tolerance" and any(touch(path, each) for each in items if len(path) >= len(each)):
+                    said = said or "compare.unordered.by"
                 if said is not None:
                     raise SettingError(f"a part of {said}, whose value counts as it is", *place)
 
@@ -487,9 +489,3 @@ class Contract(Model):
                 known = ", ".join(sorted(self.lookups)) or "none"
                 text = f"no table {rule.lookup!r} in lookups; there: {known}"
                 raise SettingError(text, "rebuild", *place, "lookup")
-
-
-def _overlap(pattern: Path, key: Path) -> bool:
-    """Tell whether a pattern covers a key path, or a part of its value."""
-    steps = zip(pattern, key, strict=False)
-    return all(isinstance(step, Wildcard) or step == name for step, name in steps)

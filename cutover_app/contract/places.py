@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cutover_app.contract.errors import SettingError
 from cutover_app.contract.mapping import FieldRule, Place, targets_of
-from cutover_app.core.paths import FIELDS, ITEMS, Path, Wildcard, parse_path, render_path
+from cutover_app.core.paths import FIELDS, ITEMS, Path, Step, Wildcard, parse_path, render_path
 from cutover_app.core.rules import Rules, is_hidden
 
 if TYPE_CHECKING:
@@ -163,14 +163,14 @@ def check_sealed(contract: "Contract") -> None:
             raise SettingError(f"{render_path(path)} is sealed already", *place)
         seen.add(path)
         for name, key in keys:
-            if _touch(path, key):
+            if touch(path, key):
                 raise SettingError(
                     f"a part of {name}, by whose value messages are paired: it cannot be encrypted", *place
                 )
         for name, other in _looking(contract):
-            if _touch(path, other):
+            if touch(path, other):
                 raise SettingError(f"also under {name} ({render_path(other)}): expected one of the two", *place)
-        if any(path != other and _touch(path, other) for other in seen):
+        if any(path != other and touch(path, other) for other in seen):
             raise SettingError("lies within another sealed path, or contains one", *place)
 
 
@@ -188,7 +188,11 @@ def _looking(contract: "Contract") -> Iterable[tuple[str, Path]]:
             yield "compare.unordered.by", (*path, ITEMS, *by)
 
 
-def _touch(path: Path, other: Path) -> bool:
+def touch(path: Path, other: Path) -> bool:
     """Tell whether one of the two may be the other, or lie within it."""
     steps = zip(path, other, strict=False)
-    return all(one == two or FIELDS in {one, two} for one, two in steps)
+    return all(one == two or _is_one_of(one, two) or _is_one_of(two, one) for one, two in steps)
+
+
+def _is_one_of(step: Step, wildcard: Step) -> bool:
+    return isinstance(step, str) if wildcard is FIELDS else isinstance(step, int) and wildcard is ITEMS

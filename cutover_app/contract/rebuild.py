@@ -7,6 +7,7 @@ healthy path pays nothing for it.
 """
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from cutover_app.contract.casts import CastError, make_cast, text_of
@@ -14,7 +15,7 @@ from cutover_app.contract.mapping import Condition, FieldRule
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import cut, json_type
 from cutover_app.core.paths import ITEMS, Path, parse_path
-from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, take_holes, texts_in, value_at
+from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, texts_in, value_at
 
 Message = dict[str, Value]
 Read = Callable[[Value, Message], Value]
@@ -64,8 +65,9 @@ class Compiler:
             rest, rule = group[0]
             path = (*base, name)
             if rest:
-                builder.nested(name, self._object(group, path))
-            elif self._is_sealed(path):
+                build = self._object(group, path)
+                builder.nested(name, _sealed_whole(build) if self._is_sealed(path) else build)
+            elif self._is_secret(path):
                 builder.made(name, self.value(rule, path))
             elif (source := _renamed(rule)) is not None:
                 builder.renamed(name, source)
@@ -79,6 +81,13 @@ class Compiler:
 
     def value(self, rule: FieldRule, path: Path) -> Read:
         """Return what reads the value of one rule; `path` is its target."""
+        read = self._plain(rule, path)
+        if self._is_secret(path):
+            read = _secret(read, self._sources(rule), constant=bool(self._table(rule)))
+        return read
+
+    def _plain(self, rule: FieldRule, path: Path) -> Read:
+        """Return what reads the value of one rule, whether it is to be sealed or not."""
         read = self._source(rule, path)
         steps = self._steps(rule)
         if steps:
@@ -89,8 +98,6 @@ class Compiler:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
             read = _when(read, self.condition(rule.when))
-        if self._is_sealed(path):
-            read = _secret(read, self._source(rule, path), constant=bool(self._table(rule)))
         return read
 
     def _one_step(self, rule: FieldRule, path: Path) -> tuple[str, Step, bool] | None:
@@ -108,16 +115,28 @@ class Compiler:
         return path in self._hidden or is_hidden(self.rules, path)
 
     def _is_sealed(self, path: Path) -> bool:
+        return self._is_secret(path) and not self._is_secret(path[:-1])
+
+    def _is_secret(self, path: Path) -> bool:
+        """Tell whether a target is sealed, or a part of one that is."""
         rules = self.rules
         for step in path:
             rules = rules.of(step) if isinstance(step, str) else rules.of_items()
-        return rules.sealed is not None
+            if rules.sealed is not None:
+                return True
+        return False
+
+    def _sources(self, rule: FieldRule) -> list[Read]:
+        """Return what reads the legacy values that a value is made of, items apart: they have their own."""
+        if rule.concat is not None:
+            return [source for part in rule.concat for source in self._sources(part)]
+        return [read_path(rule.from_)] if rule.from_ is not None else []
 
     def _source(self, rule: FieldRule, path: Path) -> Read:
         if rule.each is not None:
             return self._each(rule, path)
         if rule.concat is not None:
-            return _concat([self.value(part, path) for part in rule.concat], rule.sep)
+            return _concat([self._plain(part, path) for part in rule.concat], rule.sep)
         if rule.from_ is not None:
             return read_path(rule.from_)
         constant = self.constant(rule.const)
@@ -128,7 +147,8 @@ class Compiler:
         where = self.condition(rule.where) if rule.where is not None else None
         inner = (*path, ITEMS)
         if rule.fields is not None:
-            make = _objects(self.fields(rule.fields, inner))
+            build = self.fields(rule.fields, inner)
+            make = _objects(_sealed_whole(build) if self._is_sealed(inner) else build)
         elif rule.item is not None:
             make = _values(self.value(rule.item, inner))
         else:
@@ -260,7 +280,7 @@ class _Builder:
             f"  except CastError as error: built[{name}] = hole(error, value, hidden={hidden_})",
         ]
 
-    def nested(self, name: str, build: Build) -> None:
+    def nested(self, name: str, build: Callable[[Message, Message], Value]) -> None:
         """Have an object, unless it would be empty."""
         self._lines += [
             f"value = {self._argument(build)}(item, message)",
@@ -295,7 +315,7 @@ def _renamed_fields(plain: tuple[tuple[str, str], ...], item: Message) -> Messag
     return {name: item[source] for name, source in plain if source in item}
 
 
-def _objects(build: Build) -> Callable[[list[Value], Message], list[Value]]:
+def _objects(build: Callable[[Message, Message], Value]) -> Callable[[list[Value], Message], list[Value]]:
     """Return what builds an object of each item."""
 
     def make(items: list[Value], message: Message) -> list[Value]:
@@ -370,46 +390,85 @@ def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:
     return Hole(VIOLATION, f"legacy value {shown}: {error}")
 
 
-def _secret(read: Read, source: Read, *, constant: bool) -> Read:
-    """Note what must not be published in clear: the value, and the legacy value where that differs.
+def _secret(read: Read, sources: list[Read], *, constant: bool) -> Read:
+    """Note what must not be published in clear: the value, and the legacy values where those differ.
 
-    What the contract itself says is no secret: a default, or a value out of a table (`constant`).
+    What the contract itself says is no secret: a constant, a default, or a value out of a table (`constant`).
     """
 
     def secret(item: Value, message: Message) -> Value:
         value = read(item, message)
-        if value is ABSENT or value is None or type(value) is Hole:
+        if value is ABSENT or value is None:
             return value
-        holes: list[tuple[Path, Hole]] = []
-        take_holes(value, (), holes)
-        if holes:  # what cannot be written whole cannot be encrypted
-            return holes[0][1]
-        legacy = source(item, message)
-        if legacy is ABSENT:
-            return Secret(value, ())
-        texts = (() if constant else texts_in(value)) + texts_in(legacy)
-        return Secret(value, tuple(dict.fromkeys(texts)))
+        texts: dict[str, None] = {}
+        value = _whole(value, texts)
+        if type(value) is Hole:
+            return value
+        legacy = [each for source in sources if (each := source(item, message)) is not ABSENT]
+        if legacy:
+            texts.update(dict.fromkeys((() if constant else texts_in(value)) + texts_in(legacy)))
+        return Secret(value, tuple(texts))
 
     return secret
 
 
-def oversized(made: Message, limit: int) -> bool:
-    """Tell whether the texts of a message are longer than that: written, one of all its items is there as often."""
+def _sealed_whole(build: Build) -> Callable[[Message, Message], Value]:
+    """Return what builds an object that is encrypted as a whole."""
+
+    def sealed(item: Message, message: Message) -> Value:
+        texts: dict[str, None] = {}
+        value = _whole(build(item, message), texts)
+        return Secret(value, tuple(texts)) if value and type(value) is not Hole else value
+
+    return sealed
+
+
+def _whole(value: Value, texts: dict[str, None]) -> Value:
+    """Return a value without the secrets in it, adding their texts; a hole in it stands for the whole.
+
+    What cannot be written whole cannot be encrypted.
+    """
+    if type(value) is Secret:
+        texts.update(dict.fromkeys(value.texts))
+        return value.value
+    if type(value) is dict:
+        fields = {name: _whole(each, texts) for name, each in value.items()}
+        return next((each for each in fields.values() if type(each) is Hole), fields)
+    if type(value) is list:
+        items = [_whole(each, texts) for each in value]
+        return next((each for each in items if type(each) is Hole), items)
+    return value
+
+
+def oversized(made: Message, rules: Rules, limit: int) -> bool:
+    """Tell whether a message is longer than that in characters: written, what all its items share is there as often.
+
+    What is not compared does not count. A number counts as its digits, without being written.
+    """
     left = limit
-    waiting: list[Value] = [made]
-    while waiting:
-        value = waiting.pop()
+    waiting: list[tuple[Value, Rules]] = [(made, rules)]
+    while waiting and left >= 0:
+        value, inner = waiting.pop()
         if type(value) is Secret:
             value = value.value
+        left -= 1
         if type(value) is dict:
-            waiting.extend(value.values())
+            for name, each in value.items():
+                below = inner.of(name)
+                if not below.ignored and (inner.known is None or name in inner.known):
+                    left -= len(name)
+                    waiting.append((each, below))
         elif type(value) is list:
-            waiting.extend(value)
+            below = inner.of_items()
+            if not below.ignored:
+                waiting.extend((each, below) for each in value)
         elif type(value) is str:
             left -= len(value)
-            if left < 0:
-                return True
-    return False
+        elif type(value) is int:
+            left -= value.bit_length() * 3 // 10
+        elif type(value) is Decimal:
+            left -= len(value.as_tuple().digits)
+    return left < 0
 
 
 def _when(read: Read, test: Test) -> Read:

@@ -7,13 +7,12 @@ Decimal. A key that occurs twice is an error, and so is a tag that names anythin
 
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final
 
 import yaml
 
 from cutover_app.contract.errors import ContractError, Problem
-from cutover_app.core.canonical import exact_number
+from cutover_app.core.canonical import strict_number
 
 Place = tuple[str | int, ...]
 """The keys and list positions that lead to a value."""
@@ -146,7 +145,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return int(text)
     if _DECIMAL.fullmatch(text):
         try:
-            return Decimal(exact_number(text))
+            return strict_number(text)  # 1.0 is not 1 where numbers are strict
         except ValueError:
             return text
     return text

@@ -46,7 +46,8 @@ import xxhash
 from cutover_app.core.limits import ENTRY_BYTES_MAX
 
 NUMBER_DIGITS_MAX: Final = 4300
-"""Digits of a number before its point, and zeros after it; a number beyond is undecodable."""
+"""Digits of a number before its point, a minus among them, and zeros after it; a number beyond is undecodable.
+The JSON reader has the same limit for integers, and counts the minus too."""
 
 NUMBER_CHARS_MAX: Final = 10_000
 """Characters of a number that has a point or an exponent."""
@@ -122,12 +123,17 @@ def _read(text: str) -> Decimal:
         raise BadNumberError("a number that is not finite")
     if not number:
         return Decimal(0)
-    if not -NUMBER_DIGITS_MAX <= number.adjusted() < NUMBER_DIGITS_MAX:
+    if is_too_long(number) or number.adjusted() < -NUMBER_DIGITS_MAX:
         raise BadNumberError(f"an exponent beyond {NUMBER_DIGITS_MAX} digits")
     # Written without its exponent it is read again, by whoever compares.
-    if len(text) > _LONG and (written := len(format(number, "f"))) > NUMBER_CHARS_MAX:
+    if len(text) > _LONG and (written := len(format(_EXACT.normalize(number), "f"))) > NUMBER_CHARS_MAX:
         raise BadNumberError(f"a number of {written} characters without its exponent, limit {NUMBER_CHARS_MAX}")
     return number
+
+
+def is_too_long(number: Decimal) -> bool:
+    """Tell whether a number could not be read again once it is written, for the digits before its point."""
+    return number.adjusted() >= NUMBER_DIGITS_MAX - number.is_signed()
 
 
 def plain_text(number: Decimal) -> str:

@@ -28,7 +28,7 @@ import msgspec
 from msgspec import UNSET
 
 from cutover_app.core import limits
-from cutover_app.core.canonical import Value
+from cutover_app.core.canonical import Value, canonical
 from cutover_app.core.paths import FIELDS, Path, render_step
 from cutover_app.core.rules import (
     ABSENT,
@@ -163,16 +163,22 @@ class _Walk:
 
     def show(self, value: Value, *, masked: bool) -> Any:
         """Return what is shown of a value."""
-        return self._show.value(value, masked=masked or any(map(self.is_hidden, texts_in(value))))
+        return self._show.value(value, masked=masked or self._is_late() or any(map(self.is_hidden, texts_in(value))))
+
+    def _is_late(self) -> bool:
+        """Tell whether there are so many findings that the next will not be listed: what it holds is not looked at."""
+        return len(self.findings) > limits.FINDINGS_MAX
 
     def is_hidden(self, text: str) -> bool:
         """Tell whether a text is, or contains, one that stands at a sensitive path."""
         return any(each == text or (len(each) >= HIDDEN_CHARS_MIN and each in text) for each in self._hidden)
 
     def is_in_note(self, note: str) -> bool:
-        """Tell whether a note quotes such a text, or the beginning of a long one."""
+        """Tell whether a note quotes such a text as JSON, or the beginning of a long one."""
         return any(
-            each[:NOTED_CHARS] in note if len(each) >= HIDDEN_CHARS_MIN else f'"{each}"' in note or f" {each}:" in note
+            canonical(each[:NOTED_CHARS]).decode()[1:-1] in note
+            if len(each) >= HIDDEN_CHARS_MIN
+            else f'"{each}"' in note or f" {each}:" in note or f" {each} " in note
             for each in self._hidden
             if each
         )
@@ -212,7 +218,7 @@ class _Walk:
         if two is not ABSENT:
             shown = self.show(two, masked=masked or type(two) in {dict, list})
             self.exposed.append((path, "", two))
-        note = HIDDEN_NOTE if self.is_in_note(hole.note) else hole.note
+        note = HIDDEN_NOTE if self._is_late() or self.is_in_note(hole.note) else hole.note
         self.findings.append(Finding(hole.kind, path, UNSET, shown, note=note))
 
     def missing(self, value: Value, rules: Rules, path: str, *, masked: bool) -> None:

@@ -4,9 +4,10 @@ Arrival order plays no part: both lists come sorted by (source, offset, index), 
 from which of them are closed, and from how far two messages differ. So live, replayed or after a crash, the same
 records give the same pairs.
 
-1. Equal messages are paired, in order: equal digests, and equal values under a tolerance. Then those that are equal
-   but for a tolerance, as many as can be. Where paths are sealed, those that leak nothing are paired first, the others
-   then: a plaintext in a record does not make it another message.
+1. Equal messages are paired, in order: equal digests, and values that fit under a tolerance, as many pairs as can be.
+   Above `CLOSEST_MAX` records of one digest: in order, or those that say the same and then the rest, in order,
+   whichever makes more pairs. Where paths are sealed, those that leak nothing are paired first, the others then: a
+   plaintext in a record does not make it another message.
 2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
    (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
    unique, open records take part too, because a partner with another value is a partner all the same.
@@ -36,7 +37,7 @@ class Pairing:
     expected: list[Rec] = field(default_factory=list)
     actual: list[Rec] = field(default_factory=list)
     by_order: bool = False
-    """Whether step 2 had too many leftovers to look for the closest."""
+    """Whether there were too many records to look for the closest, or for as many that fit as can be."""
 
 
 def pair(expected: Sequence[Rec], actual: Sequence[Rec], unique: bool, distance: Distance) -> Pairing:
@@ -57,23 +58,35 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
         if len({record.beside for record in expected + actual}) == 1:
             pairing.equal.extend(zip(expected, actual, strict=False))
         else:
-            pairing.equal.extend(_alike(expected, actual, distance))
-            pairing.equal.extend(_leaking(expected, actual, pairing.equal))
+            fits = _alike(expected, actual, distance)
+            fits += _leaking(expected, actual, fits)
+            pairing.equal.extend(fits)
+            both = len(expected), len(actual)
+            pairing.by_order |= sum(both) > CLOSEST_MAX and len(fits) < min(both)
     _take_out(pairing, pairing.equal)
 
 
 def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
     """Pair records of one digest whose values under a tolerance differ, as many as fit.
 
-    Two that fit could be kept apart by a choice that looks no further than the next record. Of very many, those that
-    say the same are paired first, in order, and then what is left, in order.
+    Two that fit could be kept apart by a choice that looks no further than the next record. Of very many, two ways are
+    tried: one by one, in order, which is right where all are there, and first those that say the same, which is right
+    where one is missing.
     """
-    if len(expected) + len(actual) > CLOSEST_MAX:
-        same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
-        taken = {record.position for both in same for record in both}
-        rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
-        return sorted(same + _fitting(rest, distance), key=lambda both: both[0].position)
-    return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
+    if len(expected) + len(actual) <= CLOSEST_MAX:
+        return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
+    in_order = _fitting((expected, actual), distance)
+    if len(in_order) == min(len(expected), len(actual)):
+        return in_order
+    return max(in_order, _same_first(expected, actual, distance), key=len)
+
+
+def _same_first(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
+    """Pair those that say the same, in order, and then what is left, in order, where it fits."""
+    same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
+    taken = {record.position for both in same for record in both}
+    rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
+    return sorted(same + _fitting(rest, distance), key=lambda both: both[0].position)
 
 
 def _fitting(sides: Sequence[list[Rec]], distance: Distance) -> list[tuple[Rec, Rec]]:

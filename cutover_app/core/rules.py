@@ -286,12 +286,12 @@ def value_at(value: Value, path: Path) -> Value:
 
 
 def lift(value: Value, rules: Rules, path: Path, lifted: Lifted) -> Value:
-    """Return `value` without what is under a tolerance, and append that to `lifted`."""
+    """Return `value` without what is under a tolerance, and append that to `lifted`, whatever the order of fields."""
     if not rules.tolerant:
         return value
     if type(value) is dict:
         kept = dict(value)
-        for name in rules.named if rules.other is None else value:
+        for name in rules.named if rules.other is None else sorted(value):
             inner = rules.of(name)
             if name not in kept:
                 continue

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from cutover_app.core import sealing
 from cutover_app.core.canonical import Value, canonical, reader
@@ -225,10 +226,23 @@ def _without(path: str, texts: Iterable[str]) -> str:
     return (HEADERS_PLACE if path.startswith(HEADERS_PLACE) else "$") + FIELDS.value
 
 
-def without_plaintexts(found: list[Finding], expected: bytes) -> list[Finding]:
-    """Return these findings with no plaintext in a path; `expected` is what `plaintexts` returned."""
-    texts = texts_beside(expected)
-    return [msgspec.structs.replace(each, path=_without(each.path, texts)) for each in found]
+def beside_unsealed(
+    found: Iterable[Finding], exposed: Exposed, lacking: Iterable[Finding], texts: Sequence[str], show: Show
+) -> Iterator[Finding]:
+    """Yield findings as they may stand beside `lacking`, which says where the plaintexts `texts` occur.
+
+    No path has a plaintext in it, and no value is shown where one occurs. Each finding that shows an actual value has
+    its value in `exposed`, in the same order.
+    """
+    places = {each.path for each in lacking}
+    values = (value for _, _, value in exposed)
+    for each in found:
+        path = _without(each.path, texts)
+        shown = each.actual
+        if shown is not UNSET:
+            value = next(values)
+            shown = show.mask(value) if path in places else shown
+        yield msgspec.structs.replace(each, path=path, actual=shown)
 
 
 def texts_beside(expected: bytes) -> list[str]:

@@ -261,14 +261,19 @@ def _pair_equal(expected: list[Known], actual: list[Known], terms: Terms) -> lis
 
 
 def _first_fits(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
-    """Of very many: with the n-th of a value the n-th of the same, then the n-th of the rest, where they fit."""
+    """Of very many: with the n-th the n-th, where they fit; or first with the n-th of a value the n-th of the same.
+
+    The longer of the two.
+    """
+    one_by_one = [(e, a) for e, a in zip(left, right, strict=False) if not terms.diff(e.entry, a.entry)]
     fits: list[Pair] = []
     for value in dict.fromkeys(_value(known) for known in left):
         same = [[known for known in side if _value(known) == value] for side in (left, right)]
         fits += [(e, a) for e, a in zip(*same, strict=False) if not terms.diff(e.entry, a.entry)]
     taken = {known.origin for pair in fits for known in pair}
     rest = [[known for known in side if known.origin not in taken] for side in (left, right)]
-    return fits + [(e, a) for e, a in zip(*rest, strict=False) if not terms.diff(e.entry, a.entry)]
+    fits += [(e, a) for e, a in zip(*rest, strict=False) if not terms.diff(e.entry, a.entry)]
+    return fits if len(fits) > len(one_by_one) else one_by_one
 
 
 def _value(known: Known) -> bytes:

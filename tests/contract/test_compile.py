@@ -585,8 +585,17 @@ def test_contract_is_shown_by_name() -> None:
         ("rebuild: {id: {from: a, replace: {a: b, b: c}}}", "rebuild: {id: {from: a, replace: {b: c, a: b}}}"),
         ("rebuild: {id: id, replace: {const: {a: 1.5}}}", "rebuild: {id: id, replace: {const: {a: 2.5}}}"),
         ("rebuild: {id: id, replace: {from: a, map: {1: x}}}", "rebuild: {id: id, replace: {from: a, map: {'1': x}}}"),
+        ("rebuild: {id: id, x: {const: 1.5}}", "rebuild: {id: id, x: {const: decimal 1.5}}"),
+        ("rebuild: {id: id, x: {const: {a: 1}}}", """rebuild: {id: id, x: {const: [dict, ["'a'", 1]]}}"""),
     ],
-    ids=["a test for null", "the order of replacements", "a field of that name", "a table of a field of that name"],
+    ids=[
+        "a test for null",
+        "the order of replacements",
+        "a field of that name",
+        "a table of a field of that name",
+        "a number and a text",
+        "an object and a list",
+    ],
 )
 def test_contracts_that_rebuild_otherwise_have_another_hash(one: str, other: str) -> None:
     """A worker would judge what another one made under rules that are not its own."""
@@ -622,3 +631,11 @@ def test_what_tells_items_apart_has_no_tolerance() -> None:
     said = "compare: {unordered: [{path: $.l, by: p}], tolerance: [{path: '$.l[*].p', abs: 1}]}\n"
     with pytest.raises(ContractError, match=r"a part of compare\.unordered\.by, whose value counts as it is"):
         parse_contract(HEAD + MATCH + PLAIN + said, "f", {})
+
+
+def test_the_order_of_fields_means_nothing_under_a_tolerance_for_all_of_them() -> None:
+    """What is lifted out of two equal messages is the same, or copies would not be known as such."""
+    made = compiled("rebuild: {id: id, prices: prices}\ncompare: {tolerance: [{path: '$.prices.*', abs: 0.01}]}\n")
+    one = made.observe(record({"id": 1, "prices": {"a": 1, "b": 2}}))
+    other = made.observe(record({"id": 1, "prices": {"b": 2, "a": 1}}))
+    assert (one.payload, one.beside) == (other.payload, other.beside)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cutover_app.contract.errors import ContractError
 from cutover_app.contract.load import parse_contract
 from cutover_app.contract.places import hidden_targets, made_paths, sealed_paths
 from cutover_app.core.paths import parse_path, render_path
@@ -138,3 +139,27 @@ sensitive: [$.c.phone]
     assert isinstance(mapping, dict)
     shown = sorted(map(render_path, hidden_targets(mapping, rules)))
     assert shown == ["$.c.phone", "$.l[*].r", "$.l[*].t", "$.region"]
+
+
+@pytest.mark.parametrize(
+    ("unordered", "tolerance", "refused"),
+    [
+        ("'$.lines'", "'$.lines[*].sku'", True),
+        ("'$.c.*'", "'$.c.a[*].sku'", True),
+        ("'$.c.a'", "'$.c.*[*].sku'", True),
+        ("'$.c.a'", "'$.c.*'", False),
+        ("'$.c.a'", "'$.c.*.sku'", False),
+    ],
+)
+def test_what_tells_items_apart_has_no_tolerance(unordered: str, tolerance: str, refused: bool) -> None:
+    """Wherever the wildcard stands; a tolerance for what is above means nothing for it."""
+    text = f"""rebuild: {{id: no, c: c, lines: {{each: l, fields: {{sku: sku}}}}}}
+compare:
+  unordered: [{{path: {unordered}, by: sku}}]
+  tolerance: [{{path: {tolerance}, abs: 1}}]
+"""
+    if refused:
+        with pytest.raises(ContractError, match=r"a part of compare\.unordered\.by"):
+            contract(text)
+    else:
+        contract(text)

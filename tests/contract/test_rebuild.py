@@ -334,4 +334,46 @@ def test_a_text_that_is_in_every_item_does_not_fill_memory() -> None:
     assert fine.kind == MESSAGE
     (large,) = made.rebuild(record({"id": 1, "memo": "x" * 1_000_000, "items": [{}] * 3_000}))
     assert large.kind == REBUILD_FAILED
-    assert large.payload.startswith(b"oversized: texts of more than ")
+    assert large.payload.startswith(b"oversized: more than ")
+
+
+@pytest.mark.parametrize("rule", ["as: integer", "as: decimal", "as: decimal, scale: 0, rounding: half_up"])
+@pytest.mark.parametrize("value", ["-" + "9" * 4300, "-1e4299"])
+def test_a_number_that_could_not_be_read_again_is_a_finding(rule: str, value: str) -> None:
+    """The judge reads what was rebuilt, and a minus counts as a digit there."""
+    assert hole(f"{{from: a, {rule}}}", {"a": value})[0] == "schema_violation"
+
+
+@pytest.mark.parametrize("form", ["%F", "%G-%m-%d"])
+def test_other_forms_of_a_year_have_four_digits_too(form: str) -> None:
+    """A whole date, and the year of the week."""
+    rule = f'{{from: a, as: datetime, format: "%Y%m%d", output: "{form}"}}'
+    assert made(rule, {"a": "00010102"}) == "0001-01-02"
+    assert made(rule, {"a": "20260115"}) == "2026-01-15"
+
+
+def test_what_is_not_compared_does_not_make_a_message_too_long() -> None:
+    """Whatever every item shares counts as often as it is written, unless it is left out."""
+    rest = "rebuild: {id: id, lines: {each: items, fields: {memo: $.memo, n: n}}}\n"
+    legacy = {"id": 1, "memo": "x" * 20_000, "items": [{"n": 1}] * 1000}
+    (whole,) = compiled(rest).rebuild(record(legacy))
+    (less,) = compiled(rest + "compare: {ignore: [{path: '$.lines[*].memo', reason: r}]}\n").rebuild(record(legacy))
+    assert (whole.kind, less.kind) == (REBUILD_FAILED, MESSAGE)
+
+
+@pytest.mark.parametrize("shared", [10**4000, {"name" * 1000: 1}, [[]] * 3000], ids=["number", "name", "list"])
+def test_whatever_all_items_share_is_counted_before_it_is_written(shared: Any) -> None:
+    """Not only texts come to gigabytes."""
+    made = compiled("rebuild: {id: id, lines: {each: items, fields: {h: $.h}}}\n")
+    (large,) = made.rebuild(record({"id": 1, "h": shared, "items": [{}] * 6000}))
+    assert large.payload.startswith(b"oversized: more than ")
+
+
+def test_a_constant_with_a_point_stays_one_where_numbers_are_strict() -> None:
+    """1.0 is not 1 there, so a contract has to be able to say it."""
+    for number, payload in ((b"1.0", b"1.0"), (b"1", b"1"), (b"1.50", b"1.5")):
+        rest = f"rebuild: {{id: id, x: {{const: {number.decode()}}}}}\n"
+        (strict,) = compiled(rest + "compare: {numbers: strict}\n").rebuild(record({"id": 1}))
+        (loose,) = compiled(rest).rebuild(record({"id": 1}))
+        assert strict.payload == b'{"id":1,"x":' + payload + b"}"
+        assert loose.payload == b'{"id":1,"x":' + payload.removesuffix(b".0") + b"}"

@@ -359,3 +359,94 @@ def test_a_key_that_is_a_plaintext_elsewhere_is_not_shown() -> None:
     made = compiled("rebuild: {tel: tel, phone: {from: tel, sealed: any}}", head=head)
     (entry,) = made.rebuild(record(LEGACY))
     assert TEL not in str(made.shown_key(entry.key))
+
+
+def test_a_whole_of_several_targets_is_sealed_like_one() -> None:
+    """Dotted targets, or the items of a list: what cannot be written is a finding there, and nobody ends of it."""
+    dotted = compiled("rebuild: {id: no, a.b: {from: x, map: {A: a}}, a.c: y}\nsealed: [$.a]\n")
+    items = compiled("rebuild: {id: no, l: {each: items, fields: {s: {from: x, map: {A: a}}}}}\nsealed: ['$.l[*]']\n")
+    assert places(found({"id": 1, "a": sealed()}, {"no": 1, "x": "Q", "y": "z"}, made=dotted)) == [
+        ("unmapped_value", "$.a")
+    ]
+    assert places(found({"id": 1, "l": [sealed()]}, {"no": 1, "items": [{"x": "Q"}]}, made=items)) == [
+        ("unmapped_value", "$.l[0]")
+    ]
+    assert not found({"id": 1, "a": sealed()}, {"no": 1, "x": "A", "y": "z"}, made=dotted, same=True)
+    assert not found({"id": 1, "l": [sealed()]}, {"no": 1, "items": [{"x": "A"}]}, made=items, same=True)
+
+
+@pytest.mark.parametrize(
+    ("rebuild", "rule", "legacy"),
+    [
+        ("a.s: {from: st, map: {P: PAYMENT COMPLETED}}, a.p: {from: tel, replace: {'-': ''}}", "$.a", {}),
+        ("a.s: {const: PAYMENT COMPLETED}, a.p: {from: tel, replace: {'-': ''}}", "$.a", {}),
+        ("a: {each: l, fields: {s: {from: st, map: {P: PAYMENT COMPLETED}}, p: {from: tel, trim: true}}}", "$.a", {}),
+        (
+            "a: {each: l, fields: {s: {from: st, map: {P: PAYMENT COMPLETED}}, p: {from: tel, trim: true}}}",
+            "$.a[*]",
+            {},
+        ),
+        ("a: {concat: [{from: st, map: {P: PAYMENT COMPLETED}}, {from: tel, replace: {'-': ''}}]}", "$.a", {}),
+    ],
+    ids=["dotted", "constant", "list", "items", "concat"],
+)
+def test_of_a_sealed_whole_each_part_is_a_secret(rebuild: str, rule: str, legacy: dict[str, Any]) -> None:
+    """The legacy spelling of a part counts; what the contract itself says does not."""
+    made = compiled(f"rebuild: {{id: no, {rebuild}}}\nsealed: ['{rule}']\n")
+    legacy = {"no": 1, "st": "P", "tel": TEL, "l": [{"st": "P", "tel": TEL}]}
+    message = {"id": 1, "a": [sealed()] if rule.endswith("]") else sealed()}
+    assert not found(message, legacy, made=made, same=True)
+    assert not found(message, legacy, made=made, headers=(("h", b"PAYMENT COMPLETED"),))
+    said = found(message, legacy, made=made, headers=(("h", f"tel={TEL}".encode()),))
+    assert places(said) == [("unsealed", "$headers.h")]
+
+
+def test_a_text_of_several_parts_is_sealed_as_one() -> None:
+    """`sealed` beside `concat`, with a step after it: the whole in clear is found, its ciphertext is fine."""
+    made = compiled("rebuild: {id: no, n: {concat: [first, last], sep: ' ', upper: true, sealed: any}}\n")
+    legacy = {"no": 1, "first": "Margarethe", "last": "Obermueller-Hoffmann 1972"}
+    assert not found({"id": 1, "n": sealed()}, legacy, made=made, same=True)
+    assert places(found({"id": 1, "n": "MARGARETHE OBERMUELLER-HOFFMANN 1972"}, legacy, made=made)) == [
+        ("unsealed", "$.n")
+    ]
+    around = (("h", b"Obermueller-Hoffmann 1972"),)
+    assert places(found({"id": 1, "n": sealed()}, legacy, made=made, headers=around)) == [("unsealed", "$headers.h")]
+
+
+@pytest.mark.parametrize("value", ['a"bcdefgh secret', "Main Street 5\n12345 Berlin", "C:\\users\\secretname", 123])
+@pytest.mark.parametrize("rule", ["as: boolean", "map: {1: a}"])
+def test_no_note_quotes_a_plaintext_in_another_spelling(value: Any, rule: str) -> None:
+    """As JSON writes it, or as a short number."""
+    made = compiled(f"rebuild: {{id: no, phone: {{from: tel, sealed: any}}, shop: {{from: shop, {rule}}}}}\n")
+    (said,) = found({"id": 1, "phone": sealed()}, {"no": 1, "tel": value, "shop": value}, made=made)
+    assert said.note == "legacy value (not shown)"
+
+
+def test_where_a_path_is_not_shown_its_value_is_not_either() -> None:
+    """An item is named after a plaintext, and its value is another spelling of it."""
+    text = "+82 10 1234 5678 Kim"
+    code = base64.b64encode(text.encode()).decode()
+    made = compiled(
+        "rebuild: {id: no, phone: {from: tel, sealed: any}, l: {each: l, fields: {n: n, k: k}}}\n"
+        "compare: {unordered: [{path: $.l, by: k}]}\n"
+    )
+    legacy = {"no": 1, "tel": text, "l": [{"k": text[::-1], "n": "one"}]}
+    said = found({"id": 1, "phone": sealed(), "l": [{"k": text[::-1], "n": code}]}, legacy, made=made)
+    assert places(said) == [("unsealed", "$.*"), ("wrong_value", "$.*")]
+    assert code not in repr(said)
+
+
+def test_what_is_masked_is_the_value_of_that_finding() -> None:
+    """Items of a list without order have one path: whoever lacks a value gets none of another."""
+    text = "+82 10 1234 5678 Kim"
+    code = base64.b64encode(text.encode()).decode()
+    made = compiled(
+        "rebuild: {id: no, phone: {from: tel, sealed: any}, l: {each: l, item: .}}\n"
+        "compare: {unordered: [{path: $.l}]}\n"
+    )
+    legacy = {"no": 1, "tel": text, "l": ["one", "two", "four"]}
+    said = found({"id": 1, "phone": sealed(), "l": ["three", code]}, legacy, made=made)
+    lengths = [(each.kind, getattr(each.actual, "len", None)) for each in said]
+    assert sorted(lengths, key=str) == sorted(
+        [("unsealed", 28), ("wrong_value", 28), ("wrong_value", 5), ("missing_field", None)], key=str
+    )

@@ -279,3 +279,21 @@ def test_depth_is_judged_exactly() -> None:
         assert too_deep(raw, read(raw)) is deep
     wide = b"[" + b",".join([b"[]"] * 5000) + b"]"
     assert not too_deep(wide, read(wide))
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("form", ["1e{}", "1.0e{}", "9.5e{}"])
+def test_what_is_read_can_be_read_again(sign: str, form: str) -> None:
+    """The JSON reader counts a minus as a digit: a number that it could not read back is refused at once."""
+    for exponent in range(4296, 4302):
+        try:
+            value = read((sign + form.format(exponent)).encode())
+        except msgspec.ValidationError:
+            assert exponent > 4299 - len(sign)
+        else:
+            assert read(canonical(value)) == value
+
+
+def test_zeros_at_the_end_of_a_number_do_not_make_it_long() -> None:
+    """Its value is what counts: written, they are gone."""
+    assert read(b"1." + b"0" * 5700 + b"e-4299") == Decimal("1e-4299")

@@ -256,6 +256,28 @@ def test_at_the_limit_under_a_tolerance_each_still_finds_its_own() -> None:
     assert len(beyond.equal) < half
 
 
+def test_what_is_in_order_and_fits_stays_in_order_however_many_there_are() -> None:
+    """Who rounds publishes values that other messages have, too: nothing is crossed, and nothing left over for that."""
+    count = CLOSEST_MAX
+    expected = [near(i, i) for i in range(count)]
+    lower = [near(1000 + i, i - 1) for i in range(count)]
+    pairing = pair(expected, lower, False, far_apart)
+
+    assert [(i, 1000 + i) for i in range(count)] == offsets(pairing.equal)
+    assert not pairing.by_order
+
+
+def test_who_does_not_find_its_own_among_very_many_is_told_why() -> None:
+    """Beyond the limit not every way to pair has been tried, and that is said beside what is left."""
+    count = CLOSEST_MAX
+    expected = [near(i, 100 * i) for i in range(count)]
+    backwards = [near(1000 + i, 100 * (count - 1 - i) + 1) for i in range(count)]
+
+    assert pair(expected, backwards, False, far_apart).by_order
+    assert not pair(expected[:4], backwards[:4], False, far_apart).by_order
+    assert not pair(expected, [near(2000, 0)], False, far_apart).by_order
+
+
 def test_of_several_ways_to_pair_all_the_earliest_records_come_first() -> None:
     """Where any would fit, the first finds the first; where that one is needed by another, the next."""
     free = pair([near(1, 10), near(2, 11)], [near(10, 10), near(11, 11)], False, far_apart)
