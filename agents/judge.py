@@ -7,4 +7,5 @@ async def judge(stream: Any) -> None:
     """Pair expected with actual messages, and publish what differs."""
     app = stream.app
     async for chunk in app.chunk_consumer.chunks(stream):
-        await app.judging.take(chunk)
+        with app.while_at_work():
+            await app.judging.take(chunk)

@@ -7,4 +7,5 @@ async def observe(stream: Any) -> None:
     """Bring the rebuilt producer's messages into the form that is compared, and forward them to intake."""
     app = stream.app
     async for chunk in app.chunk_consumer.chunks(stream):
-        await app.rebuilt.take(chunk)
+        with app.while_at_work():
+            await app.rebuilt.take(chunk)

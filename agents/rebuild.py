@@ -7,4 +7,5 @@ async def rebuild(stream: Any) -> None:
     """Rebuild the expected messages of legacy records and forward them to intake."""
     app = stream.app
     async for chunk in app.chunk_consumer.chunks(stream):
-        await app.legacy.take(chunk)
+        with app.while_at_work():
+            await app.legacy.take(chunk)

@@ -68,6 +68,8 @@ def create_app(contract: Contract, compiled: Compiled) -> CutoverApp:
     )
     app.always(LivenessWatch(app, _readings(app, legacy_group, contract)))
     app.beside(AccessWatch(Cluster(broker, client_id="cutover-access"), contract))
+    if isinstance(legacy_group, DirectReader):
+        app.beside(legacy_group)  # the last, because it starts once the legacy cluster answers
     app.prepare = lambda: _prepare(contract, broker, compiled.rules)
     app.door = partial(answering, broker)
     app.current_ids = partial(
@@ -137,7 +139,6 @@ def _wire_sources(app: CutoverApp, contract: Contract, compiled: Compiled) -> Gr
         app.agent(app.chunk_topic(contract.legacy.topic), name=AGENTS[0])(rebuild)
     else:
         direct.forwarder, direct.confirm_run = app.legacy, app.confirm_run
-        app.beside(direct)
         watched = {app.rebuilt.stage.topic: app.rebuilt}
         app.beside(SourceWatch(direct, _home(contract, LEGACY), {app.legacy.stage.topic: app.legacy}))
     app.lossy = frozenset(watched)

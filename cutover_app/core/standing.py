@@ -14,6 +14,7 @@ B. What nobody has read up to a position lies in an edge. Times of an edge are s
 C. A record may be read twice under one incarnation (it is redelivery), and never under two.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -142,17 +143,44 @@ def never_copied(standing: Standing, gone: Uncopied, last_ms: int) -> Edge:
 
     It begins at `last_ms` where nobody knows since when it was written.
     """
-    offsets = f"{gone.start} to {gone.end}" if gone.end < UNKNOWN_END else f"from {gone.start} on"
-    reason = f"offsets {offsets} were deleted on the legacy cluster before they were copied"
     at, from_ms = standing.position, last_ms if gone.from_ms is None else gone.from_ms
-    return Edge(standing.source, at, at, from_ms, max(from_ms, gone.next_ms), reason)
+    return Edge(standing.source, at, at, from_ms, max(from_ms, gone.next_ms), _reason(gone))
+
+
+def _reason(gone: Uncopied) -> str:
+    offsets = f"{gone.start} to {gone.end}" if gone.end < UNKNOWN_END else f"from {gone.start} on"
+    return f"offsets {offsets} were deleted on the legacy cluster before they were copied"
+
+
+_UNCOPIED: Final = re.compile(
+    r"offsets (?:(\d+) to (\d+)|from \d+ on) were deleted on the legacy cluster before they were copied"
+)
+
+
+def not_told(standing: Standing, gone: Uncopied) -> Uncopied | None:
+    """Return a range without what the edges of a standing say already; None where they say all of it.
+
+    Another worker may have found the same in other pieces, and when it was found first is nearest to when it went.
+    """
+    if gone.end == UNKNOWN_END:
+        return None if any(each.reason == _reason(gone) for each in standing.edges) else gone
+    told: list[tuple[int, int]] = []
+    for found in filter(None, (_UNCOPIED.fullmatch(each.reason) for each in standing.edges)):
+        # What was told before a topic was gone is about that topic.
+        told = [*told, (int(found[1]), int(found[2]))] if found[1] else []
+    start = gone.start
+    for first, end in sorted(told):
+        start = max(start, end) if first <= start else start
+    return gone._replace(start=start) if start < gone.end else None
 
 
 def with_uncopied(standing: Standing, known: Iterable[Uncopied]) -> Standing:
     """Add to a partition that is taken over what is known to be missing in it, unless its former owner has told so."""
-    told = {each.reason for each in standing.edges}
-    edges = [never_copied(standing, gone, standing.last_ms) for gone in known]
-    return with_edges(standing, *(each for each in edges if each.reason not in told))
+    for gone in known:
+        left = not_told(standing, gone)
+        if left is not None:
+            standing = with_edges(standing, never_copied(standing, left, standing.last_ms))
+    return standing
 
 
 def with_edges(standing: Standing, *edges: Edge) -> Standing:

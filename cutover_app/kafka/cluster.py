@@ -313,7 +313,7 @@ class Cluster:
             async with asyncio.timeout(seconds):
                 while True:
                     try:
-                        node = int(await client.coordinator_lookup(CoordinationType.GROUP, group))
+                        node = await self._coordinator_of(client, group)
                         return read(await self.ask(request, node))
                     except KafkaError as error:
                         if not error.retriable:
@@ -323,6 +323,17 @@ class Cluster:
         except TimeoutError:
             broker = self._broker
             raise NoCoordinator(broker.servers, group, f"{cause} for {seconds:g} s", broker.place) from None
+
+    async def _coordinator_of(self, client: AIOKafkaClient, group: str) -> int:
+        """Look a group's coordinator up; aiokafka asks any broker, and one of them may be mute."""
+        seconds = MUTE_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(seconds if len(client.cluster.brokers()) > 1 else None):
+                    return int(await client.coordinator_lookup(CoordinationType.GROUP, group))
+            except TimeoutError:
+                seconds *= 2  # it may be slow
+                client.force_metadata_update()
 
 
 async def patiently(ask: Callable[[], Awaitable[_Answer]], wanted: Callable[[], bool] = lambda: True) -> _Answer:

@@ -89,7 +89,7 @@ class MirrorSampler:
         self._patience = unreadable_seconds
         self._stalled_seconds = stalled_seconds
         self._proof = Proof()
-        self._rested = False
+        self._resting_since: float | None = None
         self._barrier: Sequence[int] = ()
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -109,8 +109,6 @@ class MirrorSampler:
 
     async def after(self, barrier: Sequence[int]) -> None:
         """Take note of a barrier that all intake partitions have acknowledged."""
-        if self._rested:
-            self._rested, self._proof, self._before_ms, self._untold = False, Proof(), {}, []
         self._barrier = tuple(barrier)
         self._due.set()
         if self._task is None:
@@ -122,8 +120,8 @@ class MirrorSampler:
         self._tell()
 
     def rest(self) -> None:
-        """Forget what was seen: while others look, what was known here gets old, and what goes is no loss."""
-        self._rested = True
+        """Nobody looks here from now on, until the next barrier."""
+        self._resting_since = self._resting_since or time.monotonic()
 
     async def close(self) -> None:
         """Disconnect."""
@@ -150,6 +148,7 @@ class MirrorSampler:
 
     async def _prove(self, barrier: Sequence[int]) -> None:
         """One look, and a sample of the copy for what it has proven."""
+        self._wake()
         read_to_ms = self._read_to_ms()
         positions = await self._ask(self._offsets.read(), self._offsets)
         legacy = await self._ask(self._legacy.log(), self._legacy)
@@ -165,10 +164,9 @@ class MirrorSampler:
         proof.asked(ready)
         # Before anything is vouched for: an edge goes with or before the barrier that vouches beyond it.
         while self._untold:
-            await self._tell_lost(*self._untold[0])
-            del self._untold[0]
+            await self._tell_lost(*self._untold.pop(0))
         # What only the copy has is nothing that the mirror brings: there is nothing to wait for.
-        ready |= {number: tuple(barrier) for number in copy.ends if number not in legacy.ends}
+        ready |= {number: tuple(barrier) for number in copy.ends if not proof.has(number)}
         partitions = max(copy.partitions, proof.partitions)
         self._sampling.sampled({}, partitions, barrier)
         for number, proven in ready.items():
@@ -177,6 +175,15 @@ class MirrorSampler:
         self._note_behind(ready)
         if self._headers is not None and self._beside is None and any(copy.ends.values()):
             self._beside = asyncio.create_task(self._compare_headers(), name="mirror-headers")
+
+    def _wake(self) -> None:
+        """Forget what was seen before a long rest: others have looked since, and what has gone meanwhile is no loss.
+
+        A rebalance is a short one. Who forgot then would not know what went during it, nor since when.
+        """
+        since, self._resting_since = self._resting_since, None
+        if since is not None and time.monotonic() - since > self._stalled_seconds:
+            self._proof, self._before_ms = Proof(), {}
 
     async def _ask(self, question: Awaitable[Any], whom: Any) -> Any:
         """Ask with a deadline; whoever failed is connected to anew."""

@@ -68,6 +68,8 @@ class _Partition:
     clear: int = 0
     blocked: int = -1
     lost_to: int = 0
+    settled: int = 0
+    """The offset below which everything was copied or lost at some look, though the mirror may have gone back."""
     end: int = 0
 
     @property
@@ -125,14 +127,16 @@ class Proof:
             self._log.assign({other: state.reached for other, state in self._each.items() if other != number})
         each.end = end
         # What went since the last look may have gone before it was copied, whatever is told by now.
-        before = each.known if each.still >= 0 else None
+        before = None
+        if each.still >= 0:
+            before = each.settled = max(each.settled, each.known)
         if told is not None and (told == each.stale or told > end):
             each.stale, told = told, None
         elif told is not None:
             each.stale = None
         each.still = each.still + 1 if told == each.told else 0
         each.told = told
-        known = each.known if before is None else min(each.known, before)
+        known = each.known if before is None else before
         if start > known:
             self._lost.append(Range(number, known, start))
             each.lost_to = start
@@ -155,6 +159,10 @@ class Proof:
         each.clear = max(each.clear, clear)
         each.blocked = clear if found else -1
         self._log.progress(look.partition, each.reached)
+
+    def has(self, partition: int) -> bool:
+        """Tell whether the legacy topic has been seen with this partition."""
+        return partition in self._each
 
     def ready(self) -> dict[int, tuple[int, ...]]:
         """Return, by partition, the barrier for which the copy may now be asked where it ends."""

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from socket import gethostname
@@ -184,6 +185,10 @@ class CutoverApp(faust.App):
         await super().on_started_init_extra_services()
         for service in self._beside:
             await self.add_runtime_dependency(service)
+
+    def while_at_work(self) -> AbstractContextManager[None]:
+        """Guard what an agent does with a chunk: one that is let go of unseen would be a hole in what is committed."""
+        return cancelled_by_nobody(lambda: self.should_stop or self.tenure is None)
 
     @property
     def tenure(self) -> int | None:

@@ -31,6 +31,7 @@ from cutover_app.core.standing import (
     Uncopied,
     lost,
     never_copied,
+    not_told,
     note_of,
     with_edges,
     with_uncopied,
@@ -103,6 +104,8 @@ class Forwarder:
         """What legacy lost before it was copied and this worker has not told, by partition, whoever owns that."""
         self._last_ms: dict[int, int] = {}
         """Timestamp of the last record read, by source partition."""
+        self._taken_ms: dict[int, int] = {}
+        """The same as it was when the partitions were taken over."""
         self._stamps: dict[int, deque[tuple[int, int]]] = {}
         """The same as of positions that are not in intake yet."""
 
@@ -219,7 +222,11 @@ class Forwarder:
         standing = self._standings.get(partition)
         if standing is None:
             return
-        edge = never_copied(standing, gone, self._last_ms.get(partition, standing.last_ms))
+        left = not_told(standing, gone)
+        if left is None:
+            return
+        # Copies of what came behind the gap may have been read before anybody looked.
+        edge = never_copied(standing, left, self._taken_ms.get(partition, standing.last_ms))
         self._standings[partition] = with_edges(standing, edge)
         self._edges.append(edge)
         position = self.sampling.position(partition)
@@ -298,7 +305,8 @@ class Forwarder:
     async def assigned(self, positions: Mapping[TP, int]) -> None:
         """Begin to read these partitions; their edges go with the first barrier."""
         self._stamps = {}
-        self._last_ms = {number: each.last_ms for number, each in self._standings.items()}
+        self._taken_ms = {number: each.last_ms for number, each in self._standings.items()}
+        self._last_ms = dict(self._taken_ms)
         self._edges = [edge for _number, each in sorted(self._standings.items()) for edge in each.edges]
         await self.stage.assigned(positions)
 

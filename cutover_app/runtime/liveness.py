@@ -1,8 +1,9 @@
 """A worker looks at itself, and ends where it does not get on: the rules are in `core/liveness.py`."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import KafkaError
 from mode import Service
@@ -15,6 +16,9 @@ from cutover_app.runtime.app import CutoverApp
 from cutover_app.runtime.fatal import FatalError, cancelled_by_nobody, die
 from cutover_app.runtime.watching import Group
 from cutover_app.runtime.worker import WorkerState
+
+ANSWER_SECONDS: Final = 10.0
+"""How long a cluster may take to say where its topic ends; a look then goes on without."""
 
 log = logging.getLogger(__name__)
 
@@ -90,14 +94,11 @@ class LivenessWatch(Service):
         """
         found: dict[str, int] = {}
         unknown = set()
-        for cluster, each in self._readings:
-            positions = dict(each.positions())
-            try:
-                topic = (await cluster.topics([each.topic])).get(each.topic)
-                # A topic that is gone, or changes, is somebody else's concern (`watching.py`).
-                ends = {} if topic is None else await cluster.offsets(topic, LATEST, stable=True)
-            except (KafkaError, KafkaUnavailable, TimeoutError, OSError) as error:
-                log.info("brokers give no answer about %s: %r", each.topic, error)
+        read = [dict(each.positions()) for _cluster, each in self._readings]
+        # All at once: a cluster that does not answer delays no look at the others.
+        asked = await asyncio.gather(*(_ends(cluster, each.topic) for cluster, each in self._readings))
+        for (_cluster, each), positions, ends in zip(self._readings, read, asked, strict=True):
+            if ends is None:
                 unknown.add(each.topic)
                 continue
             found |= {
@@ -111,3 +112,14 @@ class LivenessWatch(Service):
         """Disconnect."""
         for cluster, _reading in self._readings:
             await cluster.close()
+
+
+async def _ends(cluster: Cluster, topic: str) -> Mapping[int, int] | None:
+    """Return where a topic ends, none of it where it is gone or changes (`watching.py`); None without an answer."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            found = (await cluster.topics([topic])).get(topic)
+            return {} if found is None else await cluster.offsets(found, LATEST, stable=True)
+    except (KafkaError, KafkaUnavailable, TimeoutError, OSError) as error:
+        log.info("brokers give no answer about %s: %r", topic, error)
+        return None

@@ -17,6 +17,7 @@ from cutover_app.core.standing import (
     continued,
     from_the_beginning,
     lost,
+    not_told,
     note_of,
     standing_from,
     tail,
@@ -70,6 +71,16 @@ def test_what_was_never_copied_is_told_by_whoever_has_the_partition() -> None:
     assert [(each.start, each.from_ms, each.to_ms) for each in later.edges[1:]] == [(70, 5_000, 5_000)]
     many = [Uncopied(at, at + 1, NOW) for at in range(1 << 40, (1 << 40) + 50)]
     assert len(note_of(with_uncopied(before, many))) <= NOTE_BYTES_MAX
+
+
+def test_what_was_never_copied_is_told_once_in_whatever_pieces_it_is_found() -> None:
+    """Two workers that look at different moments find one loss in other pieces."""
+    one = with_uncopied(Standing(place(), 7, 500), [Uncopied(0, 100, 600), Uncopied(100, 200, 700)])
+    assert with_uncopied(one, [Uncopied(0, 200, 9_000), Uncopied(50, 150, 9_000)]) == one
+    assert not_told(one, Uncopied(150, 300, 9_000)) == Uncopied(200, 300, 9_000)
+    gone = with_uncopied(one, [Uncopied(300, UNKNOWN_END, 800)])
+    assert with_uncopied(gone, [Uncopied(300, UNKNOWN_END, 9_000)]) == gone
+    assert not_told(gone, Uncopied(50, 150, 9_000)) == Uncopied(50, 150, 9_000)  # of the topic that came after
 
 
 def test_a_log_that_has_everything_has_no_edge() -> None:

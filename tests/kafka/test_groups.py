@@ -1,6 +1,7 @@
 """Questions about a group, put to a broker that is not ready for them yet."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,17 +23,25 @@ from cutover_app.kafka.settings import Broker
 class Answering(Cluster):
     """A cluster whose coordinator answers with these codes, one after the other."""
 
-    def __init__(self, *codes: int) -> None:
+    def __init__(self, *codes: int, mute: int = 0) -> None:
         super().__init__(Broker.parse("localhost:1"))
         self.codes = list(codes)
+        self.mute = mute
 
     async def connect(self) -> Any:
         """Return a client that knows the coordinator."""
 
         async def lookup(_kind: Any, _group: str) -> int:
+            self.mute -= 1
+            if self.mute >= 0:  # it happens to be the one that does not answer
+                await asyncio.sleep(30)
             return 1
 
-        return SimpleNamespace(coordinator_lookup=lookup)
+        def brokers() -> list[int]:
+            return [1, 2, 3]
+
+        known = SimpleNamespace(brokers=brokers)
+        return SimpleNamespace(coordinator_lookup=lookup, cluster=known, force_metadata_update=lambda: None)
 
     async def ask(self, request: Any, node: int | None = None) -> Any:
         """Return the next answer."""
@@ -47,6 +56,14 @@ def test_a_coordinator_that_loads_its_groups_is_asked_again() -> None:
     assert asyncio.run(describe_group(cluster, "g")) == Group("Empty", ())
     assert asyncio.run(delete_group(Answering(loading, 0), "g"))
     assert cluster.codes == []
+
+
+def test_one_mute_broker_does_not_hold_a_question_for_a_coordinator_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any broker is asked who coordinates a group: another one answers."""
+    monkeypatch.setattr("cutover_app.kafka.cluster.MUTE_SECONDS", 0.01)
+    began = time.monotonic()
+    assert asyncio.run(describe_group(Answering(0, mute=3), "g")) == Group("Empty", ())
+    assert time.monotonic() - began < 5
 
 
 def test_a_group_that_nobody_coordinates_is_one_line() -> None:

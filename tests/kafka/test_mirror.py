@@ -77,12 +77,21 @@ def test_what_was_never_copied_is_told_at_once(mine: tuple[int, ...]) -> None:
     assert began <= gone.next_ms <= time.time() * 1000
 
 
-@pytest.mark.parametrize("rests", [False, True], ids=["it has looked all the time", "others have looked meanwhile"])
-def test_what_went_while_nobody_looked_here_is_no_loss(rests: bool) -> None:
+@pytest.mark.parametrize(
+    ("rests", "long"),
+    [(False, False), (True, False), (True, True)],
+    ids=["it has looked all the time", "a rebalance was between", "others have looked for long"],
+)
+def test_what_went_while_nobody_looked_here_for_long_is_no_loss(rests: bool, long: bool) -> None:
     """Retention took what had been copied long ago; whoever has not looked since knows nothing of that."""
     world: Any = World()
     told: list[int] = []
-    sampler = sampler_of(world, partitions=lambda: (0,), lost=lambda partition, _gone: told.append(partition))
+    sampler = sampler_of(
+        world,
+        partitions=lambda: (0,),
+        lost=lambda partition, _gone: told.append(partition),
+        stalled_seconds=0.0 if long else 70.0,
+    )
 
     async def play() -> None:
         await sampler.after([0])
@@ -95,4 +104,43 @@ def test_what_went_while_nobody_looked_here_is_no_loss(rests: bool) -> None:
         await sampler.close()
 
     asyncio.run(play())
-    assert bool(told) is not rests
+    assert bool(told) is not long
+
+
+def test_what_is_found_lost_is_told_whatever_comes_between() -> None:
+    """The copy does not answer, partitions change hands, and who was asked for a time takes it: it is told once."""
+    world: Any = World()
+    told: list[tuple[int, int]] = []
+    sampler = sampler_of(
+        world,
+        partitions=lambda: (0,),
+        lost=lambda _partition, gone: told.append((gone.start, gone.end)),
+        stalled_seconds=0.0,
+    )
+    answer, sample = asyncio.Event(), world.sample
+
+    async def time_at(_partition: int, _offset: int) -> int:
+        await answer.wait()
+        return 1_000
+
+    async def no_sample(_topic: str) -> Sample:
+        raise TimeoutError
+
+    async def play() -> None:
+        await sampler.after([0])
+        await asyncio.sleep(0.01)
+        world.start, world.sample, world.time_at = 8, no_sample, time_at
+        await sampler.after([1])
+        await asyncio.sleep(0.01)
+        world.sample, world.copied = sample, 10
+        for barrier in (2, 3):
+            sampler.rest()
+            await sampler.after([barrier])
+            await asyncio.sleep(2.1)  # it tries again after two seconds
+        answer.set()
+        await sampler.after([4])
+        await asyncio.sleep(0.01)
+        await sampler.close()
+
+    asyncio.run(play())
+    assert told == [(4, 8)]

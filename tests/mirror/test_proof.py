@@ -225,6 +225,15 @@ def test_what_went_before_the_mirror_told_that_it_had_gone_on_is_lost() -> None:
     assert proof.take_lost() == [Range(0, 10, 40)]
 
 
+def test_a_position_that_is_taken_back_makes_nothing_lost() -> None:
+    """The mirror's own memory is gone, or was taken back; what it had copied has been copied."""
+    proof = Proof()
+    proof.observe([1], log(2000, starts={0: 0}), {0: 1000})
+    proof.observe([2], log(2000, starts={0: 900}), {})
+    proof.observe([3], log(2000, starts={0: 950}), {0: 10})
+    assert proof.take_lost() == []
+
+
 def test_where_a_mirror_stood_before_anybody_looked_is_not_lost() -> None:
     """Of a mirror that is ahead of retention at the first look nothing is known that it had missed."""
     proof = Proof()

@@ -13,7 +13,7 @@ from cutover_app.runtime.liveness import LivenessWatch, Reading
 from cutover_app.runtime.worker import WorkerState
 
 
-def look(state: WorkerState, tenure: int | None, *unknown: str) -> Look:
+def look(state: WorkerState, tenure: int | None, *unknown: str, mute: str = "") -> Look:
     """Look at a worker in a state, whose legacy topic is read directly, by a group in which it has this tenure."""
     app: Any = SimpleNamespace(
         tenure=1,
@@ -35,6 +35,8 @@ def look(state: WorkerState, tenure: int | None, *unknown: str) -> Look:
 
         async def topics(self, names: list[str]) -> dict[str, Any]:
             """Look it up."""
+            if names[0] == mute:
+                await asyncio.sleep(60)
             if unknown and names[0] in unknown:
                 raise LeaderNotAvailableError(names[0])
             return {}
@@ -63,3 +65,10 @@ def test_a_topic_of_which_nobody_knows_hides_no_other() -> None:
     assert (seen.answered, list(seen.unassigned), list(seen.silent)) == (True, [], ["rebuilt"])
     assert list(look(WorkerState.WORKING, 3).silent) == ["legacy", "rebuilt"]
     assert not look(WorkerState.WORKING, None, "intake").answered
+
+
+def test_a_cluster_that_is_mute_delays_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packets are dropped: nobody knows of its topic, and the worker looks at the rest all the same."""
+    monkeypatch.setattr("cutover_app.runtime.liveness.ANSWER_SECONDS", 0.05)
+    seen = look(WorkerState.WORKING, None, mute="legacy")
+    assert (seen.answered, list(seen.silent)) == (True, ["rebuilt"])

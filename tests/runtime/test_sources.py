@@ -282,6 +282,20 @@ def test_what_was_never_copied_begins_before_what_was_read_meanwhile() -> None:
     assert [(each.from_ms, each.to_ms) for each in scene.barrier().edges] == [(700, 9_001)]
 
 
+def test_what_is_found_at_a_first_look_begins_where_the_partition_was_taken_over() -> None:
+    """Who has just begun has read beyond the gap before it could look; what is told already is not told again."""
+    scene = Scene()
+
+    async def play() -> None:
+        await scene.begin()
+        await scene.forwarder.take(chunk(10, 12, times=(9_001, 9_050)))
+        scene.forwarder.never_copied(0, Uncopied(4, 8, 9_001))
+        scene.forwarder.never_copied(0, Uncopied(4, 6, 10_000))
+
+    asyncio.run(play())
+    assert [(each.from_ms, each.to_ms) for each in scene.barrier().edges] == [(500, 9_001)]
+
+
 def test_an_end_asked_for_before_more_was_read_is_no_doubt() -> None:
     """One broker answers at once, another takes its time; meanwhile the first one's partition is read on."""
     scene = Scene()
