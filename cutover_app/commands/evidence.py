@@ -1,6 +1,7 @@
 """What Kafka holds about a run: read from there alone, so from anywhere, and whether or not a worker runs."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from cutover_app.core.frames import REBUILT
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE
 from cutover_app.core.state import FamilyRow, decode_row
 from cutover_app.core.verdicts import FamilyName, decode_verdict
+from cutover_app.core.waiting import CHECKPOINT_MS, MIRROR_MS, VOUCH_INTERVALS
 from cutover_app.kafka.cluster import EARLIEST, LATEST, YOUNGEST, Cluster, Topic
 from cutover_app.kafka.clusters import ASK_SECONDS, work_broker
 from cutover_app.kafka.reading import TopicReader, topic_reader
@@ -71,7 +73,12 @@ class _Reader:
         self.verdicts.add(verdict)
 
     def _books_row(self, record: Any) -> None:
-        if record.key == BOOKS_KEY and record.value is not None:
+        if record.key != BOOKS_KEY:
+            return
+        if record.value is None:  # they were not to be trusted, and are being made again
+            self.books.pop(record.partition, None)
+            self.checkpoints.pop(record.partition, None)
+        else:
             self.books[record.partition] = decode_row(Books, record.value)
             self.checkpoints[record.partition] = record.timestamp
 
@@ -133,13 +140,17 @@ class Observer:
     async def look(self) -> Evidence:
         """Return the evidence; raises `KafkaUnavailable`, and `RowError` for rows of another version."""
         contract, cluster, reader = self._contract, self._cluster, self._reader
-        intake = intake_of(contract)
+        intake, now_ms = intake_of(contract), int(time.time() * 1000)
         topics = await cluster.topics([*reader.topics, self.sources[REBUILT], intake])
         sources = [(await home.topics([name])).get(name) for home, name in zip(self._homes, self.sources, strict=True)]
+        # Before the books are read, which may take a while: what has come since then is nobody's lag.
+        newest = await cluster.points(topics[intake], YOUNGEST) if intake in topics else {}
+        ends = await cluster.offsets(topics[intake], LATEST) if intake in topics else {}
         await self._topics.catch_up([topics[name] for name in reader.topics if name in topics], reader.take)
         legacy, rebuilt = [await self._behind(home, topic) for home, topic in zip(self._homes, sources, strict=True)]
         self.behind = legacy, rebuilt
-        self.unjudged = await self._unjudged(topics.get(intake))
+        starts, later = await self._extent(topics.get(intake))
+        self.unjudged = self._unjudged(starts, ends)
         commits = await cluster.commits(app_id_of(contract), intake)
         return Evidence(
             contract=contract.contract,
@@ -151,7 +162,10 @@ class Observer:
             verdicts=reader.verdicts,
             unread=(legacy.total if legacy else None, rebuilt.total if rebuilt else None),
             unjudged=sum(self.unjudged.values()),
-            intake=await cluster.points(topics[intake], YOUNGEST) if intake in topics else {},
+            intake=newest,
+            intake_ranges={number: (starts.get(number, 0), end) for number, end in later.items()},
+            stale_ms=_stale_ms(contract),
+            now_ms=now_ms,
             quarantined={number: note for number, (_position, note) in commits.items() if note},
             doubts=_doubts(
                 contract,
@@ -185,11 +199,12 @@ class Observer:
             held={number: max(0, end - max(at[number], stable.get(number, end))) for number, end in ends.items()},
         )
 
-    async def _unjudged(self, intake: Topic | None) -> dict[int, int]:
-        if intake is None:
-            return {}
-        starts = await self._cluster.offsets(intake, EARLIEST)
-        ends = await self._cluster.offsets(intake, LATEST)
+    async def _extent(self, topic: Topic | None) -> tuple[dict[int, int], dict[int, int]]:
+        if topic is None:
+            return {}, {}
+        return await self._cluster.offsets(topic, EARLIEST), await self._cluster.offsets(topic, LATEST)
+
+    def _unjudged(self, starts: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, int]:
         judged = {number: each.at + 1 for number, each in self._reader.books.items()}
         return {number: max(0, end - judged.get(number, starts.get(number, 0))) for number, end in ends.items()}
 
@@ -219,6 +234,11 @@ async def gather(contract: Contract, rules: str = "") -> Evidence:
     """Look once."""
     async with observer(contract, rules) as looking:
         return await looking.look()
+
+
+def _stale_ms(contract: Contract) -> tuple[int, int]:
+    usual = max(VOUCH_INTERVALS * contract.timing.barrier, CHECKPOINT_MS)
+    return (usual if contract.legacy.mirror is None else max(usual, MIRROR_MS)), usual
 
 
 def _doubts(contract: Contract, rules: str, reader: _Reader, absent: list[str]) -> list[str]:

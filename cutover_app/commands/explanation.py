@@ -23,7 +23,7 @@ from cutover_app.commands.output import (
 )
 from cutover_app.commands.timeline import Event, Known, newest
 from cutover_app.contract.models import Contract
-from cutover_app.core.state import PENDING, TALLIES, UNDETERMINED
+from cutover_app.core.state import PAIRED, PENDING, TALLIES, UNDETERMINED
 from cutover_app.core.verdicts import FINE as FINE_OUTCOMES
 from cutover_app.core.verdicts import INDETERMINATE, Position, Verdict
 
@@ -95,6 +95,7 @@ def exit_code(told: Explanation) -> int:
         return PROBLEMS
     tallies = {record.tally for story in told.stories for record in story.records}
     open_ones = tallies & {TALLIES[PENDING], TALLIES[UNDETERMINED]}
+    open_ones |= tallies - {TALLIES[PAIRED]} if not outcomes else set()  # what was decided has a verdict somewhere
     in_doubt = not all(story.balanced for story in told.stories)
     return CANNOT_TELL if not told.stories or open_ones or in_doubt or INDETERMINATE in outcomes else FINE
 
@@ -135,7 +136,8 @@ def conclusion(told: Explanation) -> str:
     said = [f"{count} {name}" for name, count in sorted(counts.items())] + ([f"{pending} pending"] if pending else [])
     word = {FINE: "FINE", PROBLEMS: "PROBLEMS", CANNOT_TELL: "CANNOT TELL"}[exit_code(told)]
     doubt = "" if all(story.balanced for story in told.stories) else "; the books of its partition do not balance"
-    return f"{word}: {', '.join(said) or 'no verdict: nothing is wrong with it'}{doubt}"
+    nothing = "no verdict: nothing is wrong with it" if word == "FINE" else "the verdict is not there: ask again"
+    return f"{word}: {', '.join(said) or nothing}{doubt}"
 
 
 def _nothing_known(told: Explanation) -> str:

@@ -26,6 +26,8 @@ CHUNK_BYTES: Final = 2 * 1024 * 1024
 """Bytes of lines that are read at once."""
 
 _NUMBER = Annotated[int, msgspec.Meta(ge=0)]
+_PARTITION = Annotated[int, msgspec.Meta(ge=0, lt=100_000)]
+"""Whatever is said for each partition would fill memory with more."""
 _SIGNS: Final = (b'"payload"', b'"offset"', b'"partition"', b'"topic"')
 
 
@@ -46,7 +48,7 @@ class _Envelope(msgspec.Struct):
     """A line of `kcat -J`; what else it says is not needed."""
 
     topic: str
-    partition: _NUMBER
+    partition: _PARTITION
     offset: _NUMBER
     payload: str | None
     key: str | None = None

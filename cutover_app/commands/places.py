@@ -92,12 +92,12 @@ async def find_rows(reader: PartitionReader, contract: Contract, place: KeyPlace
 
 
 async def newest_books(reader: PartitionReader, contract: Contract, partition: int) -> Books | None:
-    """Return the books of an intake partition; None before its first checkpoint."""
-    found: list[Books] = []
+    """Return the books of an intake partition; None before its first checkpoint, and while they are made again."""
+    found: list[Books | None] = []
 
     def enough(record: Any) -> bool:
-        if record.key == BOOKS_KEY and record.value is not None:
-            found.append(decode_row(Books, record.value))
+        if record.key == BOOKS_KEY:
+            found.append(None if record.value is None else decode_row(Books, record.value))
         return bool(found)
 
     await reader.newest_first(changelog_of(contract, BOOKS_TABLE), partition, enough)

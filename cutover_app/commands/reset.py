@@ -1,5 +1,6 @@
 """`cutover reset`: takes away what a run created."""
 
+import asyncio
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -180,9 +181,12 @@ async def _delete(cluster: Cluster, broker: Broker, found: _Found) -> str:
     """Positions last but for what is local: a reset that was cut short can be repeated. Return what local is left."""
     if found.verdict_ids:
         async with AIOKafkaProducer(**broker.client("cutover-reset"), enable_idempotence=True) as producer:
-            for partition, key in found.verdict_ids:
+            told = [
                 await producer.send(found.verdicts, key=key, value=None, partition=partition)
+                for partition, key in found.verdict_ids
+            ]
             await producer.flush()
+            await asyncio.gather(*told)  # flushing does not say what became of them
     await admin.delete(cluster, found.topics)
     if found.has_group:
         await delete_group(cluster, found.group)

@@ -51,7 +51,14 @@ async def find_revisions(
     needle = None if shown is None else b'"key":' + msgspec.json.encode(shown)
 
     def take(record: Any) -> None:
-        if record.value is None or not (record.key in wanted or (needle is not None and needle in record.value)):
+        if record.value is None:  # a verdict that was deleted, of a run that was reset
+            gone = (record.key or b"").decode("utf-8", "replace")
+            if any(each.id == gone for each in found):
+                kept = [each for each in found if each.id != gone]
+                found.clear()
+                found.extend(kept)
+            return
+        if not (record.key in wanted or (needle is not None and needle in record.value)):
             return
         verdict = _verdict(contract, record.value)
         if verdict is not None:

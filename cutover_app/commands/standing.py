@@ -130,8 +130,10 @@ def status_of(evidence: Evidence, facts: Facts) -> Status:
     books = [evidence.books[number] for number in sorted(evidence.books)]
     waiting, *also = reasons(_look(evidence, facts, report, books))
     conclusion, why = report.conclusion, report.reasons
-    if conclusion == CONCLUSION_FINE and waiting.stands:
-        conclusion, why = CONCLUSION_CANNOT_TELL, [waiting.text]
+    # What goes on in one partition does not make up for what stands still in another.
+    stands = next((each for each in (waiting, *also) if each.stands), None)
+    if conclusion == CONCLUSION_FINE and stands is not None:
+        conclusion, why = CONCLUSION_CANNOT_TELL, [stands.text]
     return Status(
         contract=report.contract,
         run=report.run,
@@ -174,7 +176,11 @@ def _look(evidence: Evidence, facts: Facts, report: Report, books: list[Books]) 
         quarantined=evidence.quarantined,
         unsaved=old,
         saved_ms=max(known) if len(known) == len(old) and known else None,
-        sides=[seen for side in (LEGACY, REBUILT) if (seen := _side_look(side, report.sides[side], facts, books))],
+        sides=[
+            seen
+            for side in (LEGACY, REBUILT)
+            if (seen := _side_look(side, report.sides[side], facts, books, evidence.stale_ms))
+        ],
         mirror=_mirror(books),
         unjudged=max(facts.unjudged.values(), default=0),
         interval_ms=facts.interval_ms,
@@ -182,19 +188,23 @@ def _look(evidence: Evidence, facts: Facts, report: Report, books: list[Books]) 
     )
 
 
-def _side_look(side: int, totals: Side, facts: Facts, books: list[Books]) -> SideLook | None:
+def _side_look(
+    side: int, totals: Side, facts: Facts, books: list[Books], stale_ms: tuple[int, int] | None
+) -> SideLook | None:
     found = facts.sides[side]
     if found is None:
         return None
     ages = [_age(facts, each.partition) for each in books]
     numbers = sorted(found.unread)
-    stale = VOUCH_INTERVALS * facts.interval_ms
+    # A copy may lack partitions that its original has.
+    expected = sorted({*numbers, *range(max((each.frontiers[side].partitions for each in books), default=0))})
+    stale = stale_ms[side] if stale_ms else VOUCH_INTERVALS * facts.interval_ms
     # Judge time stands still where nobody works: then nothing is fresh.
     is_idle = not facts.workers or any(age is None or age > CHECKPOINT_MS for age in ages)
     unvouched = {
         number
         for each in books
-        for number in numbers
+        for number in expected
         if each.frontiers[side].vouched.get(number, NEVER) < each.clock.now - stale
     }
     return SideLook(
@@ -259,4 +269,6 @@ def _intake(number: int, evidence: Evidence, facts: Facts) -> IntakeStatus:
 
 def _age(facts: Facts, number: int) -> int | None:
     committed = facts.checkpoints.get(number)
-    return None if committed is None else max(0, facts.now_ms - committed)
+    if committed is None or committed - facts.now_ms > CHECKPOINT_MS:  # so far ahead, a clock says nothing
+        return None
+    return max(0, facts.now_ms - committed)

@@ -92,9 +92,10 @@ class status(CutoverCommand):  # noqa: N801 - the name of the command
 
 
 async def _look(contract: Contract, looking: Observer, cluster: Cluster) -> Status:
+    now_ms = int(time.time() * 1000)  # of before: reading may take a while, and checkpoints get no older by it
     evidence = await looking.look()
     group = await describe_group(cluster, app_id_of(contract))
-    return status_of(evidence, facts_of(contract, looking, group, now_ms=int(time.time() * 1000)))
+    return status_of(evidence, facts_of(contract, looking, group, now_ms=now_ms))
 
 
 def facts_of(contract: Contract, looking: Observer, group: ConsumerGroup, *, now_ms: int) -> Facts:

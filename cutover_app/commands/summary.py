@@ -13,6 +13,7 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
     C5  a side without a frontier: nothing of the other side could have been closed   cannot tell
     C10 an intake partition that is quarantined, or judged far behind its end         cannot tell
     C11 a backlog that is being closed in steps: what is missing in it is not said    cannot tell
+    C12 messages that wait for a side whose frontier stands, or for a worker          cannot tell
     C6  records that are indeterminate                                                cannot tell
     C7  families with more open findings than there are verdicts that say so          cannot tell
     C8  input that is not what it claims to be                                        cannot tell
@@ -21,11 +22,13 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
 
 Of what a judge has not taken in its books show nothing: they balance, and their clock and frontiers stand where it
 stands. So C10 asks intake itself. Where all workers have been stopped intake stands still, too: then what had come
-into it is judged, nobody knows of what came later, and the report says up to when it speaks.
+into it is judged but for what is pending (C12), nobody knows of what came later, and the report says up to when it
+speaks.
 
 A problem whose families are all marked as fixed, and whose records are older than the marks, is not open (`fixes.py`).
 
-Pending records do not stand in the way: on live traffic some always wait. How many do is said.
+Pending records do not stand in the way as long as the other side gets on: on live traffic some always wait. How many
+do is said.
 """
 
 from collections import Counter
@@ -41,7 +44,7 @@ from cutover_app.core.closing import NEVER
 from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
 from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
-from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow
+from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow, other
 from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, FamilyName, Finding, Verdict, family_of
 from cutover_app.core.waiting import CHECKPOINT_MS, seconds
 
@@ -54,6 +57,10 @@ SAMPLES_SHOWN: Final = 3
 
 RANGES_SHOWN: Final = 50
 """Lost ranges listed, the youngest first; all of them are counted."""
+
+STOPPED_MS: Final = 120_000
+"""How long the judge of a partition may have taken in nothing, barriers included, before somebody asks for a worker;
+clocks of two hosts may be as far apart."""
 
 IMBALANCES_SHOWN: Final = 5
 """Lines of evidence shown about books that do not balance."""
@@ -77,6 +84,12 @@ class Evidence:
     """Intake records that no judge has taken in yet."""
     intake: Mapping[int, tuple[int, int]] | None = None
     """Offset and append time of the newest record of each intake partition that has one; None without an intake."""
+    intake_ranges: Mapping[int, tuple[int, int]] | None = None
+    """Where each intake partition begins and ends; None without an intake, or where nobody has looked."""
+    stale_ms: tuple[int, int] | None = None
+    """By side, how far its frontier may be behind; None where time plays no part."""
+    now_ms: int | None = None
+    """When this was read, by the clock of who asked."""
     quarantined: Mapping[int, str] = field(default_factory=dict)
     """Why an intake partition is judged no more, by what its owner has committed beside its position."""
     doubts: Sequence[str] = ()
@@ -234,6 +247,7 @@ def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
     doubts = [
         *_doubts_about_books(evidence, sides),
         *_doubts_about_judges(evidence),
+        *_doubts_about_pending(evidence),
         *_doubts_about_verdicts(evidence),
         *evidence.doubts,
     ]
@@ -319,6 +333,13 @@ def _doubts_about_judges(evidence: Evidence) -> list[str]:
     if behind:
         lag = f"more than {seconds(CHECKPOINT_MS)} behind their ends"
         doubts.append(f"intake partitions {_listed(behind)} are judged {lag}: nobody knows what has come since")
+    ranges = evidence.intake_ranges
+    cut = [] if ranges is None else [n for n, each in sorted(evidence.books.items()) if _is_cut(each, ranges.get(n))]
+    if cut:
+        doubts.append(
+            f"intake partitions {_listed(cut)} are not as they were judged: records of them were deleted, or they were "
+            "made anew"
+        )
     closing = [
         number
         for number, each in sorted(evidence.books.items())
@@ -327,6 +348,43 @@ def _doubts_about_judges(evidence: Evidence) -> list[str]:
     if closing:
         doubts.append(f"a backlog of intake partitions {_listed(closing)} is being closed, oldest first: ask again")
     return doubts
+
+
+def _doubts_about_pending(evidence: Evidence) -> list[str]:
+    """Tell what waits for something that does not come: it may be missing, and nobody will say so."""
+    doubts = []
+    rows = sorted(evidence.books.items())
+    for side in (LEGACY, REBUILT):
+        opposite = other(side)
+        lags = {number: _lag_of(each, opposite) for number, each in rows if each.pending(side)}
+        stale = [n for n, lag in lags.items() if lag and evidence.stale_ms and lag > evidence.stale_ms[opposite]]
+        if stale:
+            count = sum(evidence.books[number].pending(side) for number in stale)
+            since = seconds(max(lag for number in stale if (lag := lags[number]) is not None))
+            doubts.append(
+                f"{count:,} {SIDES[side]} messages wait for {SIDES[opposite]}, which is known to be complete only up "
+                f"to {since} ago in intake partitions {_listed(stale)}: `status` says why"
+            )
+    now_ms, waiting = evidence.now_ms, [n for n, each in rows if each.pending(LEGACY) or each.pending(REBUILT)]
+    still = [n for n in waiting if now_ms is not None and now_ms - evidence.books[n].clock.last > STOPPED_MS]
+    if still:
+        doubts.append(
+            f"messages are pending in intake partitions {_listed(still)}, of which nothing has been judged for more "
+            f"than {seconds(STOPPED_MS)}: start a worker"
+        )
+    return doubts
+
+
+def _lag_of(books: Books, side: int) -> int | None:
+    """Return how far the frontier of a side is behind; None before there is one."""
+    frontier = books.frontiers[side]
+    reached = max(frontier.closed, frontier.claimed)  # what waits for a mirror without proof is given up in its time
+    return None if reached == NEVER else max(0, books.clock.now - reached)
+
+
+def _is_cut(books: Books, found: tuple[int, int] | None) -> bool:
+    """Tell whether an intake partition lacks what was judged of it, or what was to be judged next."""
+    return books.at >= 0 and (found is None or not found[0] <= books.at + 1 <= found[1])
 
 
 def _is_behind(books: Books, offset: int, append_ms: int) -> bool:
@@ -467,7 +525,13 @@ def _lost_range(edge: Edge) -> LostRange:
 def _judged_ms(evidence: Evidence) -> int | None:
     if evidence.intake is None or not evidence.books:
         return None
-    return _time(min(each.clock.last for each in evidence.books.values()))
+    return _time(min(_decided_ms(each, evidence.grace_ms) for each in evidence.books.values()))
+
+
+def _decided_ms(books: Books, grace_ms: int) -> int:
+    """Return the append time up to which nothing of an intake partition is pending."""
+    ages = [books.clock.now - books.frontiers[other(side)].closed for side in (LEGACY, REBUILT) if books.pending(side)]
+    return books.clock.last - max(0, *(age + grace_ms for age in ages)) if ages else books.clock.last
 
 
 def _time(at_ms: int) -> int | None:

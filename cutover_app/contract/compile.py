@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -34,6 +35,7 @@ from cutover_app.contract.mapping import FieldRule, repeats_values, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.places import hidden_targets, made_paths, sealed_paths
 from cutover_app.contract.rebuild import Compiler, oversized
+from cutover_app.contract.secret_values import Budget, Build, OversizedError
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
 from cutover_app.core.compare import Show
@@ -63,7 +65,7 @@ from cutover_app.core.verdicts import Finding
 SECRET_ENV: Final = "CUTOVER_HMAC_KEY"  # noqa: S105 - a name, not a key
 """Names the environment variable that keys the HMAC of masked values."""
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Raised when the meaning of a contract changes, so that two versions do not judge one run."""
 
 REPEAT_EVERY: Final = 10_000
@@ -137,9 +139,11 @@ def rules_hash(contract: Contract, source: bytes = b"") -> str:
     kept = contract.model_dump(mode="python", by_alias=True, exclude_unset=False)
     for name in ("broker", "security", "internal"):
         kept.pop(name)
-    kept["legacy"].pop("security")
-    if isinstance(kept["legacy"]["mirror"], dict):
-        kept["legacy"]["mirror"].pop("security")
+    # Another address, or way in, of the same cluster says nothing new; another cluster has topics of other ids.
+    for place in (kept["legacy"], kept["legacy"]["mirror"]):
+        if isinstance(place, dict):
+            place.pop("security")
+            place["broker"] = place["broker"] is not None
     kept["verdicts"].pop("replication")
     for each in kept["compare"]["ignore"]:
         each.pop("reason")
@@ -388,8 +392,8 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
         hidden = hidden_targets(contract.rebuild, rules)
         compiler = Compiler(contract.lookups, rules, strict=strict, hidden=hidden)
         build = compiler.fields(contract.rebuild, ())
-        if repeats_values(contract.rebuild):
-            return lambda message: [_within_limits(build(message, message), rules)], b""
+        if repeats_values(contract.rebuild) or rules.seals:
+            return lambda message: [_within_limits(build, compiler.budget, message, rules)], b""
         return lambda message: [build(message, message)], b""
     file = contract.file
     function, source = load_hook(contract.rebuild.python, contract.folder, file, contract.rebuild_line)
@@ -397,9 +401,13 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
     return lambda message: call_hook(function, read, message), source
 
 
-def _within_limits(made: Message, rules: Rules) -> Message | HookError:
-    limit = limits.ENTRY_BYTES_MAX
-    return HookError(f"oversized: more than {limit} characters") if oversized(made, rules, limit) else made
+def _within_limits(build: Build, budget: Budget, message: Message, rules: Rules) -> Message | HookError:
+    budget.begin()
+    with suppress(OversizedError):
+        made: Message = build(message, message)
+        if not oversized(made, rules, limits.ENTRY_BYTES_MAX):
+            return made
+    return HookError(f"oversized: more than {limits.ENTRY_BYTES_MAX} characters")
 
 
 def raw_digest(record: Record) -> bytes:

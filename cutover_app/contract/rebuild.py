@@ -12,14 +12,12 @@ from typing import Any
 
 from cutover_app.contract.casts import CastError, make_cast, text_of
 from cutover_app.contract.mapping import Condition, FieldRule
+from cutover_app.contract.secret_values import Budget, Build, Message, Read, sealed_whole, secret
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import cut, json_type
 from cutover_app.core.paths import ITEMS, Path, parse_path
-from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, texts_in, value_at
+from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, value_at
 
-Message = dict[str, Value]
-Read = Callable[[Value, Message], Value]
-Build = Callable[[Message, Message], Message]
 Test = Callable[[Value, Message], bool]
 Step = Callable[[Value], Value]
 
@@ -47,6 +45,8 @@ class Compiler:
         self.strict = strict
         self._read = reader(strict=strict)
         self._hidden = hidden
+        self.budget = Budget()
+        """Of secrets; whoever builds a message begins it."""
 
     def constant(self, value: Any) -> Value:
         """Return a value of the contract as the JSON reader would have read it."""
@@ -66,7 +66,7 @@ class Compiler:
             path = (*base, name)
             if rest:
                 build = self._object(group, path)
-                builder.nested(name, _sealed_whole(build) if self._is_sealed(path) else build)
+                builder.nested(name, sealed_whole(build) if self._is_sealed(path) else build)
             elif self._is_secret(path):
                 builder.made(name, self.value(rule, path))
             elif (source := _renamed(rule)) is not None:
@@ -82,9 +82,20 @@ class Compiler:
     def value(self, rule: FieldRule, path: Path) -> Read:
         """Return what reads the value of one rule; `path` is its target."""
         read = self._plain(rule, path)
-        if self._is_secret(path):
-            read = _secret(read, self._sources(rule), constant=bool(self._table(rule)))
-        return read
+        if not self._is_secret(path):
+            return read
+        if rule.each is not None:
+            return sealed_whole(read)
+        return secret(read, self._sources(rule, path), self.budget, is_said=self._said_by(rule))
+
+    def _said_by(self, rule: FieldRule) -> Callable[[Value], bool]:
+        """Return what tells of a value whether it is one that a rule itself says."""
+        table = self._table(rule)
+        if table and rule.unmapped != "keep":
+            return lambda _value: True
+        said = [*table.values()] + [rule.default] * rule.has_default + [rule.otherwise] * rule.has_otherwise
+        known = {canonical(self.constant(each)) for each in said}
+        return lambda value: bool(known) and canonical(value) in known
 
     def _plain(self, rule: FieldRule, path: Path) -> Read:
         """Return what reads the value of one rule, whether it is to be sealed or not."""
@@ -126,10 +137,12 @@ class Compiler:
                 return True
         return False
 
-    def _sources(self, rule: FieldRule) -> list[Read]:
-        """Return what reads the legacy values that a value is made of, items apart: they have their own."""
+    def _sources(self, rule: FieldRule, path: Path) -> list[Read]:
+        """Return what reads the legacy values that a value is made of, and the parts of a text as they are in it."""
         if rule.concat is not None:
-            return [source for part in rule.concat for source in self._sources(part)]
+            read = [part for part in rule.concat if part.from_ is not None and not self._table(part)]
+            legacy = [source for part in rule.concat for source in self._sources(part, path)]
+            return [*(self._plain(part, path) for part in read), *legacy]
         return [read_path(rule.from_)] if rule.from_ is not None else []
 
     def _source(self, rule: FieldRule, path: Path) -> Read:
@@ -148,7 +161,7 @@ class Compiler:
         inner = (*path, ITEMS)
         if rule.fields is not None:
             build = self.fields(rule.fields, inner)
-            make = _objects(_sealed_whole(build) if self._is_sealed(inner) else build)
+            make = _objects(sealed_whole(build) if self._is_sealed(inner) else build)
         elif rule.item is not None:
             make = _values(self.value(rule.item, inner))
         else:
@@ -280,7 +293,7 @@ class _Builder:
             f"  except CastError as error: built[{name}] = hole(error, value, hidden={hidden_})",
         ]
 
-    def nested(self, name: str, build: Callable[[Message, Message], Value]) -> None:
+    def nested(self, name: str, build: Build) -> None:
         """Have an object, unless it would be empty."""
         self._lines += [
             f"value = {self._argument(build)}(item, message)",
@@ -315,7 +328,7 @@ def _renamed_fields(plain: tuple[tuple[str, str], ...], item: Message) -> Messag
     return {name: item[source] for name, source in plain if source in item}
 
 
-def _objects(build: Callable[[Message, Message], Value]) -> Callable[[list[Value], Message], list[Value]]:
+def _objects(build: Build) -> Callable[[list[Value], Message], list[Value]]:
     """Return what builds an object of each item."""
 
     def make(items: list[Value], message: Message) -> list[Value]:
@@ -388,56 +401,6 @@ def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:
     if isinstance(error, UnmappedError):
         return Hole(UNMAPPED, f"legacy value {shown} {error}")
     return Hole(VIOLATION, f"legacy value {shown}: {error}")
-
-
-def _secret(read: Read, sources: list[Read], *, constant: bool) -> Read:
-    """Note what must not be published in clear: the value, and the legacy values where those differ.
-
-    What the contract itself says is no secret: a constant, a default, or a value out of a table (`constant`).
-    """
-
-    def secret(item: Value, message: Message) -> Value:
-        value = read(item, message)
-        if value is ABSENT or value is None:
-            return value
-        texts: dict[str, None] = {}
-        value = _whole(value, texts)
-        if type(value) is Hole:
-            return value
-        legacy = [each for source in sources if (each := source(item, message)) is not ABSENT]
-        if legacy:
-            texts.update(dict.fromkeys((() if constant else texts_in(value)) + texts_in(legacy)))
-        return Secret(value, tuple(texts))
-
-    return secret
-
-
-def _sealed_whole(build: Build) -> Callable[[Message, Message], Value]:
-    """Return what builds an object that is encrypted as a whole."""
-
-    def sealed(item: Message, message: Message) -> Value:
-        texts: dict[str, None] = {}
-        value = _whole(build(item, message), texts)
-        return Secret(value, tuple(texts)) if value and type(value) is not Hole else value
-
-    return sealed
-
-
-def _whole(value: Value, texts: dict[str, None]) -> Value:
-    """Return a value without the secrets in it, adding their texts; a hole in it stands for the whole.
-
-    What cannot be written whole cannot be encrypted.
-    """
-    if type(value) is Secret:
-        texts.update(dict.fromkeys(value.texts))
-        return value.value
-    if type(value) is dict:
-        fields = {name: _whole(each, texts) for name, each in value.items()}
-        return next((each for each in fields.values() if type(each) is Hole), fields)
-    if type(value) is list:
-        items = [_whole(each, texts) for each in value]
-        return next((each for each in items if type(each) is Hole), items)
-    return value
 
 
 def oversized(made: Message, rules: Rules, limit: int) -> bool:

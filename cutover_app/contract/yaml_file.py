@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
 _BOOLEAN: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,4299})")
+_INTEGER: Final = re.compile(r"\+?(?:0|[1-9][0-9]{0,4299})|-(?:0|[1-9][0-9]{0,4298})")
 _DECIMAL: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
 MERGE: Final = "tag:yaml.org,2002:merge"

@@ -50,7 +50,9 @@ NATIVE_INT_MAX: Final = 1 << 53
 
 NOTED_CHARS: Final = 32
 """Of a long hidden text, so much of its beginning is looked for in notes, which are cut."""
-HIDDEN_NOTE: Final = "legacy value (not shown)"
+QUOTED: Final = "legacy value"
+"""What a note says before it quotes a value."""
+HIDDEN_NOTE: Final = f"{QUOTED} (not shown)"
 HIDDEN_CHARS_MIN: Final = 4
 """Characters of a sensitive value that hides what contains it; a shorter one hides only its like."""
 
@@ -178,7 +180,7 @@ class _Walk:
         return any(
             canonical(each[:NOTED_CHARS]).decode()[1:-1] in note
             if len(each) >= HIDDEN_CHARS_MIN
-            else f'"{each}"' in note or f" {each}:" in note or f" {each} " in note
+            else canonical(each).decode() in note or note.startswith((f"{QUOTED} {each}:", f"{QUOTED} {each} "))
             for each in self._hidden
             if each
         )

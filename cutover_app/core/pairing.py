@@ -5,8 +5,8 @@ from which of them are closed, and from how far two messages differ. So live, re
 records give the same pairs.
 
 1. Equal messages are paired, in order: equal digests, and values that fit under a tolerance, as many pairs as can be.
-   Above `CLOSEST_MAX` records of one digest: in order, or those that say the same and then the rest, in order,
-   whichever makes more pairs. Where paths are sealed, those that leak nothing are paired first, the others then: a
+   Above `CLOSEST_MAX` records of one digest: in order where that leaves nobody alone, else those that say the same and
+   then the rest, in order. Where paths are sealed, those that leak nothing are paired first, the others then: a
    plaintext in a record does not make it another message.
 2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
    (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
@@ -70,15 +70,15 @@ def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[t
     """Pair records of one digest whose values under a tolerance differ, as many as fit.
 
     Two that fit could be kept apart by a choice that looks no further than the next record. Of very many, two ways are
-    tried: one by one, in order, which is right where all are there, and first those that say the same, which is right
-    where one is missing.
+    tried: one by one, in order, which is right where all are there, and first those that say the same, because one
+    that is missing would shift all that come after it.
     """
     if len(expected) + len(actual) <= CLOSEST_MAX:
         return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
     in_order = _fitting((expected, actual), distance)
-    if len(in_order) == min(len(expected), len(actual)):
+    if len(in_order) == len(expected) == len(actual):
         return in_order
-    return max(in_order, _same_first(expected, actual, distance), key=len)
+    return max(_same_first(expected, actual, distance), in_order, key=len)
 
 
 def _same_first(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:

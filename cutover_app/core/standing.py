@@ -66,6 +66,8 @@ class Uncopied(NamedTuple):
     """A time up to which they may have been written."""
     from_ms: int | None = None
     """A time from which on they were; None where nothing is known of it."""
+    topic_id: str = ""
+    """Of the legacy topic that had them."""
 
 
 class _Note(msgspec.Struct):
@@ -149,11 +151,11 @@ def never_copied(standing: Standing, gone: Uncopied, last_ms: int) -> Edge:
 
 def _reason(gone: Uncopied) -> str:
     offsets = f"{gone.start} to {gone.end}" if gone.end < UNKNOWN_END else f"from {gone.start} on"
-    return f"offsets {offsets} were deleted on the legacy cluster before they were copied"
+    return f"offsets {offsets} were deleted on the legacy cluster before they were copied (topic {gone.topic_id})"
 
 
 _UNCOPIED: Final = re.compile(
-    r"offsets (?:(\d+) to (\d+)|from \d+ on) were deleted on the legacy cluster before they were copied"
+    r"offsets (?:from )?(\d+) (?:to (\d+)|on) were deleted on the legacy cluster before they were copied \(topic (.*)\)"
 )
 
 
@@ -162,12 +164,8 @@ def not_told(standing: Standing, gone: Uncopied) -> Uncopied | None:
 
     Another worker may have found the same in other pieces, and when it was found first is nearest to when it went.
     """
-    if gone.end == UNKNOWN_END:
-        return None if any(each.reason == _reason(gone) for each in standing.edges) else gone
-    told: list[tuple[int, int]] = []
-    for found in filter(None, (_UNCOPIED.fullmatch(each.reason) for each in standing.edges)):
-        # What was told before a topic was gone is about that topic.
-        told = [*told, (int(found[1]), int(found[2]))] if found[1] else []
+    found = filter(None, (_UNCOPIED.fullmatch(each.reason) for each in standing.edges))
+    told = [(int(each[1]), int(each[2] or UNKNOWN_END)) for each in found if each[3] == gone.topic_id]
     start = gone.start
     for first, end in sorted(told):
         start = max(start, end) if first <= start else start

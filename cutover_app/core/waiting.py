@@ -15,6 +15,7 @@ holds a side, then what only takes time.
     W8   a source partition has been read to its end, and nobody vouches for it      stands still
     W9   the judge lags behind intake                                                goes on
     W13  a backlog is due, and closed in steps                                       goes on
+    W14  messages wait for a side of which nobody knows how complete it is           stands still
     W10  the grace of what is pending has not passed yet                             goes on
     W11  nothing waits                                                               goes on
 
@@ -34,6 +35,9 @@ CHECKPOINT_MS: Final = 30_000
 
 VOUCH_INTERVALS: Final = 15
 """Barrier intervals after which a vouch is stale; two or three are usual."""
+
+MIRROR_MS: Final = 90_000
+"""Age of a vouch for a copy beyond which it is stale: Connect tells the mirror's position every 60 s."""
 
 BARRIERS_MS: Final = 30_000
 """Intake records are a lag if they are more than the barriers of this long."""
@@ -199,8 +203,29 @@ def _backlog(look: Look) -> Reason | None:
     return Reason("W13", "backlog", text, stands=False)
 
 
+def _frontier(look: Look) -> Reason | None:
+    waiting = [one for one in look.sides if one.pending and not one.is_closing and _stale_opposite(look, one)]
+    if not waiting:
+        return None
+    said = [
+        f"{one.pending:,} {one.side} messages are pending, and nobody knows how complete {name} is"
+        for one in waiting
+        if (name := _stale_opposite(look, one))
+    ]
+    return Reason("W14", "frontier", "; ".join(said), stands=True)
+
+
+def _stale_opposite(look: Look, one: SideLook) -> str:
+    """Return the name of the other side where its frontier is old; empty otherwise."""
+    return next((each.side for each in look.sides if each is not one and not each.is_fresh), "")
+
+
 def _grace(look: Look) -> Reason | None:
-    pending = [f"{side.pending:,} {side.side}" for side in look.sides if side.pending and not side.is_closing]
+    pending = [
+        f"{side.pending:,} {side.side}"
+        for side in look.sides
+        if side.pending and not side.is_closing and not _stale_opposite(look, side)
+    ]
     if not pending:
         return None
     text = f"{' and '.join(pending)} messages are pending: their grace of {seconds(look.grace_ms)} has not passed yet"
@@ -219,6 +244,7 @@ _RULES: Final = (
     _unvouched,
     _judge_lag,
     _backlog,
+    _frontier,
     _grace,
 )
 

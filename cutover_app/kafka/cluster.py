@@ -168,6 +168,8 @@ class Cluster:
         client = await self.connect()
         if node is None:
             return await self._ask_any(client, request)
+        if node < 0:  # so a broker says of a partition without a leader
+            raise LeaderNotAvailableError(f"no leader known on {', '.join(self._broker.servers)}")
         try:
             answer = await client.send(node, request)
         except (KafkaConnectionError, NodeNotReadyError) as error:

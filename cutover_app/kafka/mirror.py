@@ -26,7 +26,7 @@ from cutover_app.kafka.headers import header_damage
 from cutover_app.kafka.legacy_log import LegacyTopic
 from cutover_app.kafka.mirror_offsets import MirrorOffsets
 from cutover_app.kafka.samplers import EndSampler, Sample
-from cutover_app.mirror.proof import Behind, Proof, Range
+from cutover_app.mirror.proof import Behind, Lost, Proof
 
 UNREADABLE_SECONDS: Final = 30.0
 """How long the mirror's state may be unknown before the copy is taken as it is, unproven."""
@@ -81,7 +81,7 @@ class MirrorSampler:
         self._read_to_ms = read_to_ms
         self._before_ms: Mapping[int, int] = {}
         """The same as it was before the last look: what that did not find lost was there when this was read."""
-        self._untold: list[tuple[Range, int | None]] = []
+        self._untold: list[tuple[Lost, int | None]] = []
         """What is lost and not told yet, and since when it was written."""
         self._sound = sound
         self._headers = headers
@@ -183,7 +183,7 @@ class MirrorSampler:
         """
         since, self._resting_since = self._resting_since, None
         if since is not None and time.monotonic() - since > self._stalled_seconds:
-            self._proof, self._before_ms = Proof(), {}
+            self._proof, self._before_ms = Proof(self._proof.topic_id), {}
 
     async def _ask(self, question: Awaitable[Any], whom: Any) -> Any:
         """Ask with a deadline; whoever failed is connected to anew."""
@@ -216,7 +216,7 @@ class MirrorSampler:
             partitions = max(copy.partitions, self._proof.partitions)
             self._sampling.sampled(copy.ends, partitions, self._barrier, proven=False)
 
-    async def _tell_lost(self, gone: Range, from_ms: int | None) -> None:
+    async def _tell_lost(self, gone: Lost, from_ms: int | None) -> None:
         """Tell of a range at once, whatever fails: there is no second time."""
         log.warning(
             "the legacy cluster deleted offsets %s of partition %d of %s before the mirror had told that it copied "
@@ -232,7 +232,8 @@ class MirrorSampler:
             with suppress(*FAILURES):
                 next_ms = await self._ask(self._legacy.time_at(gone.partition, gone.end), self._legacy)
         now_ms = int(time.time() * 1000)
-        self._lost(gone.partition, Uncopied(gone.start, gone.end, now_ms if next_ms is None else next_ms, from_ms))
+        next_ms = now_ms if next_ms is None else next_ms
+        self._lost(gone.partition, Uncopied(gone.start, gone.end, next_ms, from_ms, gone.topic_id))
 
     async def _compare_headers(self) -> None:
         """Once, and never in the way of a proof."""

@@ -115,7 +115,8 @@ async def _probe(broker: Broker, server: str) -> Exception | None:
                 answer = await connection.send(MetadataRequest([]))
             finally:
                 connection.close()
-            if not answer.brokers:
+            # So a broker answers whose token check failed; but so does one that its controller takes for dead.
+            if not answer.brokers and options.get("sasl_mechanism") == "OAUTHBEARER":
                 return TokenRefused()
     except Exception as error:
         return error

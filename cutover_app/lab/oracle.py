@@ -261,9 +261,9 @@ def _pair_equal(expected: list[Known], actual: list[Known], terms: Terms) -> lis
 
 
 def _first_fits(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
-    """Of very many: with the n-th the n-th, where they fit; or first with the n-th of a value the n-th of the same.
+    """Of very many: the n-th with the n-th, if that pairs all.
 
-    The longer of the two.
+    Else the n-th of a value with the n-th of the same first, unless that pairs fewer.
     """
     one_by_one = [(e, a) for e, a in zip(left, right, strict=False) if not terms.diff(e.entry, a.entry)]
     fits: list[Pair] = []
@@ -273,7 +273,9 @@ def _first_fits(left: list[Known], right: list[Known], terms: Terms) -> list[Pai
     taken = {known.origin for pair in fits for known in pair}
     rest = [[known for known in side if known.origin not in taken] for side in (left, right)]
     fits += [(e, a) for e, a in zip(*rest, strict=False) if not terms.diff(e.entry, a.entry)]
-    return fits if len(fits) > len(one_by_one) else one_by_one
+    if len(one_by_one) == len(left) == len(right) or len(one_by_one) > len(fits):
+        return one_by_one
+    return fits
 
 
 def _value(known: Known) -> bytes:

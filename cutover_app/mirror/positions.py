@@ -87,9 +87,12 @@ def choose(found: Mapping[str, Positions], copy: str) -> tuple[str, Copier] | No
     counts after whose name for its cluster the copy is called (`legacy.shop.orders`). Raises `AmbiguousMirror`.
     """
     told = [(topic, copier) for topic, each in sorted(found.items()) for copier in each.copiers]
-    if len(told) > 1:
-        names = {each.topic for each in found.values()}
-        told = [one for one in told if _named_after(copy, one[1].cluster, names)] or told
+    names = {each.topic for each in found.values()}
+    named = [one for one in told if _named_after(copy, one[1].cluster, names)]
+    if named:  # of eu and eu2, eu2.orders is called after the longer
+        longest = max(len(one[1].cluster) for one in named)
+        named = [one for one in named if len(one[1].cluster) == longest]
+    told = named or told
     if len(told) > 1:
         raise AmbiguousMirror(told)
     return told[0] if told else None

@@ -49,6 +49,15 @@ class Range(NamedTuple):
     end: int
 
 
+class Lost(NamedTuple):
+    """Offsets of the legacy topic of this id that went before they were copied; the rest as in `Range`."""
+
+    partition: int
+    start: int
+    end: int
+    topic_id: str
+
+
 class Behind(NamedTuple):
     """A partition that the mirror has not copied as far as it must; `still` looks have found it where it is."""
 
@@ -86,12 +95,13 @@ class _Partition:
 class Proof:
     """What one sender knows about how complete the copy is. No I/O: it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic_id: str = "") -> None:
+        """`topic_id`: of the topic that was there when somebody looked last; positions of another one are not its."""
         self._log = Sampling()
-        self._topic_id = ""
+        self.topic_id = topic_id
         self._each: dict[int, _Partition] = {}
         self._released: dict[int, tuple[int, ...]] = {}
-        self._lost: list[Range] = []
+        self._lost: list[Lost] = []
         self.partitions = 0
 
     def __repr__(self) -> str:
@@ -100,9 +110,9 @@ class Proof:
 
     def observe(self, barrier: Sequence[int], log: LegacyLog, positions: Mapping[int, int]) -> None:
         """Take in one look: `positions` were read, then `log` was asked for, both after `barrier` was acknowledged."""
-        if self._topic_id != log.topic_id:
+        if self.topic_id != log.topic_id:
             self._forget(log, positions)
-        self._topic_id, self.partitions = log.topic_id, len(log.ends)
+        self.topic_id, self.partitions = log.topic_id, len(log.ends)
         for partition, end in log.ends.items():
             self._look_at(partition, log.starts.get(partition, 0), end, positions.get(partition))
         self._log.assign({partition: each.reached for partition, each in self._each.items()})
@@ -110,9 +120,9 @@ class Proof:
 
     def _forget(self, log: LegacyLog, positions: Mapping[int, int]) -> None:
         """Begin anew; what the mirror told about another log says nothing about this one."""
-        stale = positions if self._topic_id else {}
+        stale = positions if self.topic_id else {}
         # More may have come since the last look, and have gone with the topic.
-        self._lost += [Range(number, each.known, UNKNOWN_END) for number, each in self._each.items()]
+        self._lost += [Lost(number, each.known, UNKNOWN_END, self.topic_id) for number, each in self._each.items()]
         self._log, self._released = Sampling(), {}
         self._each = {
             number: _Partition(log.starts.get(number, 0), stale=stale.get(number)) for number in sorted(log.ends)
@@ -138,7 +148,7 @@ class Proof:
         each.told = told
         known = each.known if before is None else before
         if start > known:
-            self._lost.append(Range(number, known, start))
+            self._lost.append(Lost(number, known, start, self.topic_id))
             each.lost_to = start
 
     def looks(self, partitions: Collection[int]) -> list[Range]:
@@ -173,7 +183,7 @@ class Proof:
         """Record that the copy was asked for these; they are not ready again."""
         self._released |= ready
 
-    def take_lost(self) -> list[Range]:
+    def take_lost(self) -> list[Lost]:
         """Return ranges that retention took away before the mirror had told that it copied them; each is given once."""
         lost, self._lost = self._lost, []
         return lost

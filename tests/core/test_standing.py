@@ -79,8 +79,11 @@ def test_what_was_never_copied_is_told_once_in_whatever_pieces_it_is_found() -> 
     assert with_uncopied(one, [Uncopied(0, 200, 9_000), Uncopied(50, 150, 9_000)]) == one
     assert not_told(one, Uncopied(150, 300, 9_000)) == Uncopied(200, 300, 9_000)
     gone = with_uncopied(one, [Uncopied(300, UNKNOWN_END, 800)])
-    assert with_uncopied(gone, [Uncopied(300, UNKNOWN_END, 9_000)]) == gone
-    assert not_told(gone, Uncopied(50, 150, 9_000)) == Uncopied(50, 150, 9_000)  # of the topic that came after
+    assert with_uncopied(gone, [Uncopied(310, UNKNOWN_END, 9_000), Uncopied(0, 100, 9_000)]) == gone
+    later = Uncopied(50, 150, 9_000, topic_id="the one that came after")
+    assert not_told(gone, later) == later
+    both = with_uncopied(gone, [later])
+    assert with_uncopied(both, [later, Uncopied(0, 200, 9_500)]) == both
 
 
 def test_a_log_that_has_everything_has_no_edge() -> None:

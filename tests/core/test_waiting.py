@@ -129,7 +129,7 @@ def test_without_workers_only_what_is_known_is_told() -> None:
     """Nobody recovers, vouches or reads where nobody is; what lags and what pends is told all the same."""
     found = reasons(look(SILENT, LAG, PENDING, members=0, group_state="Empty", unsaved=[0]))
 
-    assert [reason.rule for reason in found] == ["W1", "W5", "W10"]
+    assert [reason.rule for reason in found] == ["W1", "W5", "W14"]
 
 
 def test_barriers_alone_are_no_lag() -> None:

@@ -13,6 +13,11 @@ def log(*ends: int, starts: Mapping[int, int] | None = None, topic_id: str = "t"
     return LegacyLog(topic_id, dict.fromkeys(range(len(ends)), 0) | dict(starts or {}), dict(enumerate(ends)))
 
 
+def lost(proof: Proof) -> list[Range]:
+    """Return what is told to be lost."""
+    return [Range(*each[:3]) for each in proof.take_lost()]
+
+
 def ready(proof: Proof) -> dict[int, tuple[int, ...]]:
     found = proof.ready()
     proof.asked(found)
@@ -67,7 +72,7 @@ def test_without_a_position_the_mirror_stands_at_the_beginning() -> None:
     proof.observe([2], log(5, 8, starts={0: 5, 1: 8}), {})
 
     assert ready(proof) == {0: (2,)}
-    assert proof.take_lost() == [Range(1, 3, 8)]
+    assert lost(proof) == [Range(1, 3, 8)]
 
 
 def test_a_position_that_stands_still_is_helped_over_what_is_not_copied() -> None:
@@ -189,8 +194,8 @@ def test_retention_ahead_of_the_mirror_is_told_and_not_waited_for() -> None:
     for barrier in (1, 2, 3):
         proof.observe([barrier], log(40, starts={0: 40}), {0: 10})
 
-    assert proof.take_lost() == [Range(0, 10, 40)]
-    assert proof.take_lost() == []
+    assert lost(proof) == [Range(0, 10, 40)]
+    assert lost(proof) == []
     assert proof.looks([0]) == [Range(0, 40, 40)]
 
     proof.looked(Range(0, 40, 40), 40, found=False)
@@ -204,7 +209,7 @@ def test_what_was_lost_stays_lost_when_the_topic_is_made_anew() -> None:
     proof.observe([1], log(40, starts={0: 40}), {0: 10})
     proof.observe([2], log(5, topic_id="another"), {0: 10})
 
-    assert proof.take_lost() == [Range(0, 10, 40), Range(0, 40, UNKNOWN_END)]
+    assert lost(proof) == [Range(0, 10, 40), Range(0, 40, UNKNOWN_END)]
 
 
 def test_what_a_topic_that_is_made_anew_had_beyond_the_mirror_is_lost() -> None:
@@ -212,9 +217,9 @@ def test_what_a_topic_that_is_made_anew_had_beyond_the_mirror_is_lost() -> None:
     proof = Proof()
     proof.observe([1], log(500, 7), {0: 300, 1: 7})
     proof.observe([2], log(0, 0, topic_id="another"), {0: 300, 1: 7})
-    assert proof.take_lost() == [Range(0, 300, UNKNOWN_END), Range(1, 7, UNKNOWN_END)]
+    assert lost(proof) == [Range(0, 300, UNKNOWN_END), Range(1, 7, UNKNOWN_END)]
     proof.observe([3], log(0, 0, topic_id="another"), {0: 300, 1: 7})
-    assert proof.take_lost() == []
+    assert lost(proof) == []
 
 
 def test_what_went_before_the_mirror_told_that_it_had_gone_on_is_lost() -> None:
@@ -222,7 +227,7 @@ def test_what_went_before_the_mirror_told_that_it_had_gone_on_is_lost() -> None:
     proof = Proof()
     proof.observe([1], log(50), {0: 10})
     proof.observe([2], log(60, starts={0: 40}), {0: 55})
-    assert proof.take_lost() == [Range(0, 10, 40)]
+    assert lost(proof) == [Range(0, 10, 40)]
 
 
 def test_a_position_that_is_taken_back_makes_nothing_lost() -> None:
@@ -231,7 +236,7 @@ def test_a_position_that_is_taken_back_makes_nothing_lost() -> None:
     proof.observe([1], log(2000, starts={0: 0}), {0: 1000})
     proof.observe([2], log(2000, starts={0: 900}), {})
     proof.observe([3], log(2000, starts={0: 950}), {0: 10})
-    assert proof.take_lost() == []
+    assert lost(proof) == []
 
 
 def test_where_a_mirror_stood_before_anybody_looked_is_not_lost() -> None:
@@ -239,7 +244,7 @@ def test_where_a_mirror_stood_before_anybody_looked_is_not_lost() -> None:
     proof = Proof()
     proof.observe([1], log(60, starts={0: 40}), {0: 55})
     proof.observe([2], log(60, starts={0: 50}), {0: 60})
-    assert proof.take_lost() == []
+    assert lost(proof) == []
 
 
 def test_what_holds_nothing_to_copy_is_not_lost() -> None:
@@ -250,7 +255,7 @@ def test_what_holds_nothing_to_copy_is_not_lost() -> None:
     proof.looked(Range(0, 10, 12), 12, found=False)
     proof.observe([4], log(12, starts={0: 12}), {0: 10})
 
-    assert proof.take_lost() == []
+    assert lost(proof) == []
 
 
 def test_a_partition_that_is_added_is_waited_for_from_its_beginning() -> None:
