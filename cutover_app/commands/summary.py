@@ -31,12 +31,20 @@ Pending records do not stand in the way as long as the other side gets on: on li
 do is said.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cutover_app.commands.fixes import Mark, show_time, shown_family
+from cutover_app.commands.doubts import (
+    counted,
+    doubts_about_books,
+    doubts_about_judges,
+    doubts_about_pending,
+    doubts_about_verdicts,
+    first,
+    open_problems,
+)
+from cutover_app.commands.fixes import Mark, show_time
 from cutover_app.commands.fold import Ages, VerdictFold
 from cutover_app.commands.output import shown_position
 from cutover_app.core.books import Books
@@ -45,8 +53,7 @@ from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge
 from cutover_app.core.limits import ORDERED_MAX
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, TALLIES, FamilyRow, other
-from cutover_app.core.verdicts import FINE, INDETERMINATE, OUTCOMES, FamilyName, Finding, Verdict, family_of
-from cutover_app.core.waiting import CHECKPOINT_MS, seconds
+from cutover_app.core.verdicts import OUTCOMES, FamilyName, Finding, Verdict, family_of
 
 CONCLUSION_FINE: Final = "fine"
 CONCLUSION_PROBLEMS: Final = "problems"
@@ -57,10 +64,6 @@ SAMPLES_SHOWN: Final = 3
 
 RANGES_SHOWN: Final = 50
 """Lost ranges listed, the youngest first; all of them are counted."""
-
-STOPPED_MS: Final = 120_000
-"""How long the judge of a partition may have taken in nothing, barriers included, before somebody asks for a worker;
-clocks of two hosts may be as far apart."""
 
 IMBALANCES_SHOWN: Final = 5
 """Lines of evidence shown about books that do not balance."""
@@ -229,7 +232,7 @@ def summarise(evidence: Evidence) -> Report:
         families=families,
         sides=sides,
         balanced=bool(books) and not imbalances,
-        imbalances=_first(imbalances, IMBALANCES_SHOWN),
+        imbalances=first(imbalances, IMBALANCES_SHOWN),
         unjudged=evidence.unjudged,
         intake_partitions=evidence.partitions,
         lost_ranges=len(_edges(books)),
@@ -243,12 +246,12 @@ def summarise(evidence: Evidence) -> Report:
 
 
 def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
-    problems = _problems(evidence)
+    problems = open_problems(evidence)
     doubts = [
-        *_doubts_about_books(evidence, sides),
-        *_doubts_about_judges(evidence),
-        *_doubts_about_pending(evidence),
-        *_doubts_about_verdicts(evidence),
+        *doubts_about_books(evidence, sides),
+        *doubts_about_judges(evidence),
+        *doubts_about_pending(evidence),
+        *doubts_about_verdicts(evidence),
         *evidence.doubts,
     ]
     past = evidence.verdicts.past(evidence.marks)
@@ -267,147 +270,22 @@ def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
     return CONCLUSION_FINE, [f"{found}, and the books balance{up_to}"]
 
 
-def _problems(evidence: Evidence) -> list[str]:
-    sound = frozenset(number for number, each in evidence.books.items() if not each.balance())
-    outcomes = evidence.verdicts.outcomes(partitions=sound, marks=evidence.marks)
-    open_ones = {name: outcomes[name] for name in OUTCOMES if name not in {*FINE, INDETERMINATE} and outcomes[name]}
-    return [f"{sum(open_ones.values()):,} open problems: {_counted(open_ones)}"] if open_ones else []
-
-
-def _open_findings(evidence: Evidence) -> Counter[FamilyName]:
-    """Count the verdicts that the judges know to have a finding now, by family, over all intake partitions."""
-    counts: Counter[FamilyName] = Counter()
-    for row in evidence.families:
-        counts[row.kind, row.path] += row.open
-    return counts
-
-
-def _doubts_about_verdicts(evidence: Evidence) -> list[str]:
-    outcomes = evidence.verdicts.outcomes()
-    doubts = []
-    if outcomes[INDETERMINATE]:
-        why = "near a range that nobody can read, behind a mirror that is not proven, or of a key with too many records"
-        doubts.append(f"{outcomes[INDETERMINATE]:,} records are indeterminate ({why}; their notes say which)")
-    unsaid = evidence.verdicts.unsaid(_open_findings(evidence))
-    if unsaid:
-        family, count = unsaid.most_common(1)[0]
-        more = f", and some of {len(unsaid) - 1:,} other families," if len(unsaid) > 1 else ""
-        found = f"{count:,} open findings {shown_family(family)}{more}"
-        doubts.append(f"{found} are in no verdict: ask again; was the topic emptied?")
-    return doubts
-
-
-def _doubts_about_books(evidence: Evidence, sides: list[Side]) -> list[str]:
-    absent = [number for number in range(evidence.partitions) if number not in evidence.books]
-    if len(absent) == evidence.partitions and evidence.unjudged:
-        return ["nothing has been judged yet: no messages, or a worker that has just begun"]
-    if len(absent) == evidence.partitions:
-        return ["there is no state of this run: start a worker, or look at `run` in the contract"]
-    doubts = []
-    if absent:
-        doubts.append(f"no books of intake partitions {_listed(absent)} yet")
-    unbalanced = [number for number, each in sorted(evidence.books.items()) if each.balance()]
-    if unbalanced:
-        doubts.append(f"the books of intake partitions {_listed(unbalanced)} do not balance: nothing they say counts")
-    if not sides[LEGACY].paired:
-        doubts.insert(0, "not a single pair: nothing has been compared; do topics and match key fit?")
-    for side in sides:
-        if side.frontier_lag_ms is None:
-            held = f"{side.vouched} of {side.partitions or 'an unknown number of'} partitions are vouched for"
-            doubts.append(f"no frontier of {side.side} yet ({held}): nothing of the other side can be closed")
-    return doubts
-
-
-def _doubts_about_judges(evidence: Evidence) -> list[str]:
-    doubts = []
-    if evidence.quarantined:
-        numbers = sorted(evidence.quarantined)
-        why = evidence.quarantined[numbers[0]]
-        doubts.append(f"intake partitions {_listed(numbers)} are quarantined, nothing more of them is judged: {why}")
-    newest = evidence.intake or {}
-    behind = [
-        number
-        for number, each in sorted(evidence.books.items())
-        if number in newest and number not in evidence.quarantined and _is_behind(each, *newest[number])
-    ]
-    if behind:
-        lag = f"more than {seconds(CHECKPOINT_MS)} behind their ends"
-        doubts.append(f"intake partitions {_listed(behind)} are judged {lag}: nobody knows what has come since")
-    ranges = evidence.intake_ranges
-    cut = [] if ranges is None else [n for n, each in sorted(evidence.books.items()) if _is_cut(each, ranges.get(n))]
-    if cut:
-        doubts.append(
-            f"intake partitions {_listed(cut)} are not as they were judged: records of them were deleted, or they were "
-            "made anew"
-        )
-    closing = [
-        number
-        for number, each in sorted(evidence.books.items())
-        if any(each.is_closing(side, evidence.grace_ms) for side in (LEGACY, REBUILT))
-    ]
-    if closing:
-        doubts.append(f"a backlog of intake partitions {_listed(closing)} is being closed, oldest first: ask again")
-    return doubts
-
-
-def _doubts_about_pending(evidence: Evidence) -> list[str]:
-    """Tell what waits for something that does not come: it may be missing, and nobody will say so."""
-    doubts = []
-    rows = sorted(evidence.books.items())
-    for side in (LEGACY, REBUILT):
-        opposite = other(side)
-        lags = {number: _lag_of(each, opposite) for number, each in rows if each.pending(side)}
-        stale = [n for n, lag in lags.items() if lag and evidence.stale_ms and lag > evidence.stale_ms[opposite]]
-        if stale:
-            count = sum(evidence.books[number].pending(side) for number in stale)
-            since = seconds(max(lag for number in stale if (lag := lags[number]) is not None))
-            doubts.append(
-                f"{count:,} {SIDES[side]} messages wait for {SIDES[opposite]}, which is known to be complete only up "
-                f"to {since} ago in intake partitions {_listed(stale)}: `status` says why"
-            )
-    now_ms, waiting = evidence.now_ms, [n for n, each in rows if each.pending(LEGACY) or each.pending(REBUILT)]
-    still = [n for n in waiting if now_ms is not None and now_ms - evidence.books[n].clock.last > STOPPED_MS]
-    if still:
-        doubts.append(
-            f"messages are pending in intake partitions {_listed(still)}, of which nothing has been judged for more "
-            f"than {seconds(STOPPED_MS)}: start a worker"
-        )
-    return doubts
-
-
-def _lag_of(books: Books, side: int) -> int | None:
-    """Return how far the frontier of a side is behind; None before there is one."""
-    frontier = books.frontiers[side]
-    reached = max(frontier.closed, frontier.claimed)  # what waits for a mirror without proof is given up in its time
-    return None if reached == NEVER else max(0, books.clock.now - reached)
-
-
-def _is_cut(books: Books, found: tuple[int, int] | None) -> bool:
-    """Tell whether an intake partition lacks what was judged of it, or what was to be judged next."""
-    return books.at >= 0 and (found is None or not found[0] <= books.at + 1 <= found[1])
-
-
-def _is_behind(books: Books, offset: int, append_ms: int) -> bool:
-    """Tell whether a judge is behind the newest record of its intake partition by more than a judge at work is."""
-    return offset > books.at and append_ms - books.clock.last > CHECKPOINT_MS
-
-
 def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[str]:
     """Return what a reader must know beside the conclusion."""
     notes = []
     pending = {side.side: side.pending for side in sides if side.pending}
     if pending:
-        notes.append(f"{_counted(pending)} messages are still pending: ask again after their grace")
+        notes.append(f"{counted(pending)} messages are still pending: ask again after their grace")
     unread = {side.side: side.unread for side in sides if side.unread}
     if unread:
-        notes.append(f"{_counted(unread)} source records have not been read yet")
+        notes.append(f"{counted(unread)} source records have not been read yet")
     if evidence.unjudged:
         notes.append(f"{evidence.unjudged:,} intake records, barriers included, have come since the last checkpoint")
     if evidence.verdicts.explained():
         notes.append(f"{evidence.verdicts.explained():,} records without partner lie near one that could not be read")
     redelivered = {side.side: side.redelivered for side in sides if side.redelivered}
     if redelivered:
-        notes.append(f"{_counted(redelivered)} records were delivered again and counted once")
+        notes.append(f"{counted(redelivered)} records were delivered again and counted once")
     lost = len(_edges(books))
     if lost:
         notes.append(f"{lost:,} ranges of the sources could not be read")
@@ -536,16 +414,3 @@ def _decided_ms(books: Books, grace_ms: int) -> int:
 
 def _time(at_ms: int) -> int | None:
     return at_ms if at_ms >= 0 else None
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, _first(list(numbers), 8)))
-
-
-def _first(items: list[Any], most: int) -> list[Any]:
-    """Return the first items, and how many more there are."""
-    return items if len(items) <= most else [*items[:most], f"and {len(items) - most:,} more"]

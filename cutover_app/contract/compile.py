@@ -247,6 +247,8 @@ def _known(fields: Mapping[str, FieldRule], base: Path) -> Iterable[Pattern]:
 
 
 def _known_items(rule: FieldRule, path: Path) -> Iterable[Pattern]:
+    if rule.has_default and rule.default:
+        return  # its items may have other fields
     if rule.fields is not None:
         yield from _known(rule.fields, (*path, ITEMS))
     if rule.item is not None:
@@ -357,7 +359,8 @@ class _Entries:
         beside: dict[str, Any] = {"holes": [[path, hole.kind, hole.note] for path, hole in holes]}
         if lifted:
             beside["tolerance"] = lifted
-        return payload, canonical(beside) + (SEALED_BESIDE + plaintexts(sealed) if sealed else b"")
+        more = [text for _, hole in holes for text in hole.texts]
+        return payload, canonical(beside) + (SEALED_BESIDE + plaintexts(sealed, more) if sealed or more else b"")
 
 
 def _bounded(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -86,9 +86,12 @@ def call_hook(
         return []
     if not isinstance(made, list | tuple):
         made = [made]
-    if len(made) > MESSAGES_MAX:
-        return [HookError(f"the function made {len(made)} messages, limit {MESSAGES_MAX}")]
-    return [_taken(each, read) for each in made]
+    try:
+        if len(made) > MESSAGES_MAX:
+            return [HookError(f"the function made {len(made)} messages, limit {MESSAGES_MAX}")]
+        return [_taken(each, read) for each in made]
+    except _RAISED as error:  # what it made is of classes of its own
+        return [HookError(f"what the function made raised {type(error).__name__}")]
 
 
 def _where(function: Callable[[Message], Any], error: BaseException) -> str:

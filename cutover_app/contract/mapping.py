@@ -192,6 +192,8 @@ class FieldRule(Model):
             raise ValueError("a const is never absent: no use for default")
         if any(part.sealed is not None for part in self.concat or ()):
             raise ValueError("parts are not sealed one by one: put `sealed` beside concat")
+        if any(part.each is not None or isinstance(part.const, dict | list) for part in self.concat or ()):
+            raise ValueError("expected parts that are texts, numbers or booleans: no list and no object is one")
         self._steps(given)
         return self
 

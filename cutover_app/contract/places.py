@@ -63,10 +63,13 @@ def _made(fields: Mapping[str, FieldRule], base: Path) -> Iterator[tuple[Path, b
 
 def _made_by(rule: FieldRule, path: Path) -> Iterator[tuple[Path, bool]]:
     whole = rule.each is None
-    scalar = rule.as_ is not None or rule.concat is not None or rule.trim or rule.upper or rule.lower
+    has_table = rule.map is not None or rule.lookup is not None
+    is_text = rule.concat is not None or rule.trim or rule.upper or rule.lower or rule.replace
+    composed = rule.has_default and isinstance(rule.default, dict | list)
+    scalar = (rule.as_ is not None or (is_text and not has_table)) and not composed
     yield path, whole and not scalar
     if not whole:
-        yield (*path, ITEMS), False
+        yield (*path, ITEMS), composed
     if rule.fields is not None:
         yield from _made(rule.fields, (*path, ITEMS))
     if rule.item is not None:

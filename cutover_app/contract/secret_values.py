@@ -48,10 +48,13 @@ def secret(read: Read, sources: Sequence[Read], budget: Budget, *, is_said: Call
 
     def sealed(item: Value, message: Message) -> Value:
         value = read(item, message)
-        if value is ABSENT or value is None or type(value) is Hole:
+        if value is ABSENT or value is None:
             return value
         legacy = [each for source in sources if (each := source(item, message)) is not ABSENT]
         texts = texts_in(legacy)
+        if type(value) is Hole:
+            budget.spend(texts)
+            return Hole(value.kind, value.note, tuple(dict.fromkeys(texts)))
         if texts and not is_said(value):
             texts = (*texts_in(value), *texts)
         budget.spend(texts)
@@ -66,9 +69,9 @@ def sealed_whole(build: Build) -> Build:
     def sealed(item: Message, message: Message) -> Value:
         texts: dict[str, None] = {}
         value = _whole(build(item, message), texts)
-        if value is ABSENT or value is None or type(value) is Hole or value == {}:  # an empty object is none
-            return value
-        return Secret(value, tuple(texts))
+        if type(value) is Hole:
+            return Hole(value.kind, value.note, tuple(dict.fromkeys((*value.texts, *texts))))
+        return value if value is ABSENT or value is None or value == {} else Secret(value, tuple(texts))
 
     return sealed
 

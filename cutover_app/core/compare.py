@@ -39,6 +39,7 @@ from cutover_app.core.rules import (
     hidden_texts,
     identity,
     is_hidden,
+    lift,
     take_holes,
     texts_in,
     value_at,
@@ -341,12 +342,14 @@ def _equal(one: Value, two: Value, rules: Rules) -> bool:
 def _matching(
     ours: list[Value], theirs: list[Value], lefts: list[int], rights: list[int], rules: Rules
 ) -> list[tuple[int, int]]:
-    """Return as many pairs of equal items as there can be; beyond a limit, in order."""
+    """Return as many pairs of equal items as there can be; beyond a limit, by the order of what has a tolerance."""
     if not lefts or not rights:
         return []
-    if max(len(lefts), len(rights)) > MATCHED_MAX or not rules.tolerant:
+    if not rules.tolerant:
         pairs = zip(lefts, rights, strict=False)
         return [(i, j) for i, j in pairs if _equal(ours[i], theirs[j], rules)]
+    if max(len(lefts), len(rights)) > MATCHED_MAX:
+        return _by_numbers(ours, theirs, lefts, rights, rules)
     equal = {i: [j for j in rights if _equal(ours[i], theirs[j], rules)] for i in lefts}
     partner: dict[int, int] = {}
 
@@ -362,3 +365,30 @@ def _matching(
     for i in lefts:
         place(i, set())
     return [(i, j) for j, i in partner.items()]
+
+
+def _by_numbers(
+    ours: list[Value], theirs: list[Value], lefts: list[int], rights: list[int], rules: Rules
+) -> list[tuple[int, int]]:
+    """Pair items from the lowest number under a tolerance to the highest: as many as there can be, if each has one."""
+    low = sorted((_numbers(ours[i], rules), i) for i in lefts)
+    high = sorted((_numbers(theirs[j], rules), j) for j in rights)
+    pairs: list[tuple[int, int]] = []
+    here = there = 0
+    while here < len(low) and there < len(high):
+        (number, i), (opposite, j) = low[here], high[there]
+        if _equal(ours[i], theirs[j], rules):
+            pairs.append((i, j))
+            here, there = here + 1, there + 1
+        elif number < opposite:
+            here += 1
+        else:
+            there += 1
+    return pairs
+
+
+def _numbers(item: Value, rules: Rules) -> list[tuple[bool, Any]]:
+    """Return what is under a tolerance in an item, in an order of its own: numbers by their size."""
+    lifted: list[tuple[Path, Value]] = []
+    lift([item], Rules(items=rules, tolerant=True), (), lifted)
+    return [(False, each) if json_type(each) == "number" else (True, canonical_with_holes(each)) for _, each in lifted]

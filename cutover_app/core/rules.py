@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from cutover_app.core.canonical import Value, canonical
-from cutover_app.core.paths import FIELDS, ITEMS, Path, Step
+from cutover_app.core.paths import FIELDS, ITEMS, Path, Step, Wildcard
 
 ABSENT: Final = object()
 """In place of a value: there is no such field."""
@@ -123,6 +123,8 @@ def build_rules(patterns: Sequence[Pattern]) -> Rules:
     if not patterns:
         return NO_RULES
     rules = Rules()
+    # Of several rules for one value the one with the fewest wildcards is meant: it comes last.
+    patterns = sorted(patterns, key=lambda each: -sum(isinstance(step, Wildcard) for step in each[0]))
     below = [(path, rule) for path, rule in patterns if path]
     for rule in (rule for path, rule in patterns if not path):
         _apply(rules, rule)
@@ -175,11 +177,13 @@ class Hole:
     No dataclass: the JSON writer would write one, and must refuse a hole.
     """
 
-    __slots__ = ("kind", "note")
+    __slots__ = ("kind", "note", "texts")
 
-    def __init__(self, kind: str, note: str) -> None:
+    def __init__(self, kind: str, note: str, texts: tuple[str, ...] = ()) -> None:
+        """`texts`: what must not be in the published record, where the place is sealed."""
         self.kind = kind
         self.note = note
+        self.texts = texts
 
     def __repr__(self) -> str:
         """Return kind and note."""
@@ -263,8 +267,8 @@ def _rank(item: Value, by: tuple[Path, ...], rules: Rules) -> tuple[bytes, bytes
 
 
 def bare_of(item: Value, rules: Rules) -> Value:
-    """Return an item without what is lifted out of it."""
-    return seal(lift(item, rules, (), []), rules, (), [])
+    """Return an item without what is lifted out of it; one that is under a tolerance itself is lifted by its list."""
+    return None if rules.tolerance is not None else seal(lift(item, rules, (), []), rules, (), [])
 
 
 def identity(item: Value, by: tuple[Path, ...]) -> bytes:

@@ -62,9 +62,9 @@ def split(beside: bytes) -> tuple[bytes, bytes]:
 # Expected
 
 
-def plaintexts(sealed: Lifted) -> bytes:
-    """Return what travels beside an expected message of which this was taken."""
-    values, texts = [], dict[str, None]()
+def plaintexts(sealed: Lifted, more: Iterable[str] = ()) -> bytes:
+    """Return what travels beside an expected message of which this was taken; `more` must not be found either."""
+    values, texts = [], dict.fromkeys(more)
     for path, each in sealed:
         secret = each if type(each) is Secret else Secret(each, texts_in(each))
         values.append((path, secret.value))
@@ -181,6 +181,8 @@ class _Search:
     def __init__(self, plain: Plaintexts, key: Sequence[Value], show: Show) -> None:
         self.findings: dict[str, Finding] = {}
         self._plain = plain
+        self._values = texts_in([each for _, each in _read(plain.values)])
+        """Those that the contract itself says among them: known or not, a digest is no encryption."""
         self._vouched = [text.encode("utf-8", "surrogatepass") for part in key for text in texts_in(part)]
         self._show = show
 
@@ -200,7 +202,7 @@ class _Search:
 
     def _why_digest(self, value: str, form: str) -> str:
         data = sealing.decoded(value) if form == sealing.ANY else sealing.from_hex(value)
-        name = digest_of(self._plain.texts, data) if data else ""
+        name = digest_of([*self._plain.texts, *self._values], data) if data else ""
         return f"a digest of the value ({name}), which is no encryption" if name else ""
 
     def pieces(self, pieces: list[Piece]) -> None:

@@ -15,7 +15,7 @@ from cutover_app.commands.files import SourceRecord
 from cutover_app.commands.kcat import kcat_line
 from cutover_app.commands.offline import Offline
 from cutover_app.commands.places import FoundRow, KeyPlace, find_rows, place_key
-from cutover_app.commands.said import told_apart
+from cutover_app.commands.said import find_revisions, told_apart
 from cutover_app.commands.timeline import RECORDS_MAX, History, history_of, ids_of, newest
 from cutover_app.contract.compile import compile_contract
 from cutover_app.contract.load import load_contract
@@ -27,7 +27,7 @@ from cutover_app.core.forwarding import place_of
 from cutover_app.core.frames import LEGACY, REBUILT, Source
 from cutover_app.core.rows import SETTLED_TABLE
 from cutover_app.core.state import OPEN, KeyRow, OrderRow, Rec, decode_row, encode_row, order_row_key, position_of
-from cutover_app.core.verdicts import Finding, Position, decode_verdict
+from cutover_app.core.verdicts import Finding, Position, decode_verdict, encode_verdict
 from tests.commands.helpers import legacy, rebuilt, write_contract
 
 T0 = 1_760_000_000_000
@@ -171,6 +171,39 @@ def test_books_that_do_not_balance_leave_doubt(contract: Contract) -> None:
 
     assert exit_code(Explanation("orders", "r1", stories=[story])) == 3
     assert "do not balance" in conclusion(Explanation("orders", "r1", stories=[story]))
+
+
+@pytest.mark.parametrize(("expected", "actual"), [([1], []), ([], [1]), ([1, 1], [1]), ([1], [1, 1])])
+def test_what_was_decided_needs_its_verdict(contract: Contract, expected: list[int], actual: list[int]) -> None:
+    """The verdicts topic was emptied, or is behind: that nothing is said there does not make a missing message fine."""
+    story = told(contract, [legacy(each) for each in expected], [rebuilt(each) for each in actual])
+    story.verdicts = []
+
+    assert exit_code(Explanation("orders", "r1", stories=[story])) == 3
+    assert "the verdict is not there" in conclusion(Explanation("orders", "r1", stories=[story]))
+
+
+def test_a_verdict_that_was_deleted_is_none(contract: Contract) -> None:
+    """A reset deletes the verdicts of a run; what a run of the same name says later is what is true."""
+    [verdict] = told(contract, [legacy(1)], []).verdicts
+    data, key = encode_verdict(verdict), verdict.id.encode()
+
+    class Verdicts:
+        """Gives these records of the verdicts topic."""
+
+        def __init__(self, *values: bytes | None) -> None:
+            self.values = values
+
+        async def forward(self, _topic: str, _partition: int, take: Any) -> None:
+            """Read them."""
+            for value in self.values:
+                take(SimpleNamespace(key=key, value=value))
+
+    def found(*values: bytes | None) -> int:
+        reader: Any = Verdicts(*values)
+        return len(asyncio.run(find_revisions(reader, contract, 0, ids=[verdict.id])))
+
+    assert [found(data), found(data, None), found(data, None, data)] == [1, 0, 1]
 
 
 def test_nothing_known() -> None:

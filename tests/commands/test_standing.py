@@ -92,6 +92,42 @@ def test_a_stale_vouch_is_told() -> None:
     assert waiting(facts(), evidence(row)) == ("not_vouched", [])
 
 
+def test_what_goes_on_in_one_partition_hides_nothing_that_stands_in_another() -> None:
+    """A few unread records are why something waits; an open transaction elsewhere is why nobody can tell."""
+    row = books()
+    row.clock.now = row.frontiers[REBUILT].closed + 16_000
+    sides = (
+        source("shop.orders"),
+        source("orders.v2", unread={0: 0, 1: 12}, held={0: 7, 1: 0}, assigned=frozenset({0, 1})),
+    )
+    made = status_of(evidence(row), facts(sides=sides))
+
+    assert (made.waiting.name, made.conclusion) == ("lag", "cannot tell")
+    assert made.reasons[0].startswith("an open transaction")
+
+
+def test_a_partition_that_is_not_in_the_copy_is_told() -> None:
+    """The original has grown, and nobody vouches for what the copy does not have."""
+    row = books()
+    row.ledgers[REBUILT].accepted += 1
+    row.ledgers[REBUILT].tallies[PENDING] = 1
+    row.frontiers[LEGACY].count("t", "", 2)
+    row.clock.now += 100_000
+    row.frontiers[REBUILT].vouch(0, row.clock.now)
+    row.frontiers[REBUILT].advance()
+    found = status_of(evidence(row), facts())
+
+    assert found.conclusion == "cannot tell"
+    assert "shop.orders/0, 1" in found.waiting.text
+    assert "grace" not in " ".join(each.name for each in (found.waiting, *found.also))
+
+
+def test_a_clock_that_is_far_ahead_says_nothing_of_a_checkpoint() -> None:
+    """It would be young for as long as the clock was wrong."""
+    assert waiting(facts(checkpoints={0: NOW + 20_000}))[0] == "nothing"
+    assert waiting(facts(checkpoints={0: NOW + 3_600_000}))[0] == "recovering"
+
+
 def test_a_quarantined_partition_is_told() -> None:
     """It stands still while all else is at work, and its books balance: nobody can tell, exit 3."""
     made = status_of(evidence(books(), quarantined={0: "KeyError at pairing.py:60"}), facts())

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from cutover_app.commands.doubts import STOPPED_MS
 from cutover_app.commands.fixes import Mark
 from cutover_app.commands.fold import KEPT_MAX, VerdictFold
 from cutover_app.commands.summary import RANGES_SHOWN, Evidence, LostRange, summarise
 from cutover_app.core.books import Books
-from cutover_app.core.frames import LEGACY, REBUILT, Edge, Source
+from cutover_app.core.frames import LEGACY, REBUILT, SIDES, Edge, Source
 from cutover_app.core.standing import FAR_PAST, UNKNOWN_END
 from cutover_app.core.state import PAIRED, PENDING, FamilyRow
 from cutover_app.core.verdicts import OTHER_PATHS, Finding, Position, Verdict
@@ -326,3 +327,53 @@ def test_evidence_is_not_changed() -> None:
     """Summing up twice gives the same report: nothing is consumed."""
     given = replace(evidence(books(), said=fold(verdict(1))), families=[OPEN_FAMILY])
     assert summarise(given) == summarise(given)
+
+
+def waits(side: int, *, frontier: int, partition: int = 0) -> Books:
+    """Return books with something pending for the other side, whose frontier is so far behind."""
+    row = judged(partition)
+    row.ledgers[side].accepted += 1
+    row.ledgers[side].tallies[PENDING] = 1
+    row.clock.now = row.frontiers[1 - side].closed + frontier
+    return row
+
+
+STALE = (90_000, 30_000)
+
+
+def test_what_waits_for_a_side_that_stands_still_is_not_fine() -> None:
+    """C12: hours later it may be missing, and nobody has said so."""
+    held = {"intake": {0: (9, NOW)}, "stale_ms": STALE}
+    for side, limit in ((LEGACY, STALE[REBUILT]), (REBUILT, STALE[LEGACY])):
+        assert summarise(evidence(waits(side, frontier=limit), **held)).conclusion == "fine"
+        report = summarise(evidence(waits(side, frontier=limit + 1), **held))
+        assert report.conclusion == "cannot tell"
+        assert f"1 {SIDES[side]} messages wait for {SIDES[1 - side]}" in report.reasons[0]
+        assert report.judged_ms is not None
+        assert report.judged_ms <= NOW - limit
+
+
+def test_what_waits_for_a_worker_is_not_fine() -> None:
+    """C12: all have been stopped; nothing pends where all was judged, and then it is fine for ever."""
+    later = {"now_ms": NOW + STOPPED_MS + 1, "stale_ms": STALE}
+    assert summarise(evidence(judged(), **later)).conclusion == "fine"
+    report = summarise(evidence(waits(LEGACY, frontier=2_000), **later))
+    assert (report.conclusion, "start a worker" in report.reasons[0]) == ("cannot tell", True)
+    assert summarise(evidence(waits(LEGACY, frontier=2_000), stale_ms=STALE, now_ms=NOW)).conclusion == "fine"
+
+
+@pytest.mark.parametrize(
+    ("found", "fine"),
+    [
+        ({0: (0, 10)}, True),
+        ({0: (10, 10)}, True),
+        ({0: (0, 99)}, True),
+        ({0: (11, 20)}, False),
+        ({0: (0, 5)}, False),
+        ({}, False),
+    ],
+)
+def test_an_intake_that_is_not_what_was_judged_is_not_fine(found: dict[int, tuple[int, int]], fine: bool) -> None:
+    """C10: it was emptied, cut, made anew or deleted; nobody knows what has been in it."""
+    report = summarise(evidence(judged(at=9), intake_ranges=found))
+    assert report.conclusion == ("fine" if fine else "cannot tell")

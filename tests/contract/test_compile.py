@@ -639,3 +639,30 @@ def test_the_order_of_fields_means_nothing_under_a_tolerance_for_all_of_them() -
     one = made.observe(record({"id": 1, "prices": {"a": 1, "b": 2}}))
     other = made.observe(record({"id": 1, "prices": {"b": 2, "a": 1}}))
     assert (one.payload, one.beside) == (other.payload, other.beside)
+
+
+def test_the_address_of_the_legacy_cluster_is_no_rule(tmp_path: Path) -> None:
+    """Whoever reaches it by another address judges alike; whether there is one at all is a rule."""
+    hashes = []
+    for legacy in ("", ", broker: 'kafka://a:1'", ", broker: 'kafka://b:2'", ", mirror: {broker: 'kafka://a:1'}"):
+        head = HEAD.replace("{topic: shop.orders}", f"{{topic: shop.orders{legacy}}}") + MATCH
+        hashes.append(rules_hash(contract("rebuild: {id: id}\n", head=head)))
+    assert hashes[1] == hashes[2]
+    assert len(set(hashes)) == 3
+
+
+def test_a_default_of_items_may_have_fields_of_its_own() -> None:
+    """With `unexpected: ignore` too, which goes by what the mapping makes."""
+    rest = "rebuild: {id: id, l: {each: l, fields: {a: a}, default: [{b: 1}]}}\ncompare: {unexpected: ignore}\n"
+    made = compiled(rest)
+    (expected,) = made.rebuild(record({"id": 1}))
+    assert expected.digest == made.observe(record({"id": 1, "l": [{"b": 1}], "more": 2})).digest
+    contract("rebuild: {id: id, l: {each: l, fields: {a: a}, default: [{b: 1}]}}\nsensitive: ['l[*].b']\n")
+    contract("rebuild: {id: id, r: {from: g, upper: true, map: {G: {x: 1}}}}\nsensitive: [r.x]\n")
+
+
+@pytest.mark.parametrize("part", ["{each: l, item: .}", "{const: [1]}", "{const: {a: 1}}"])
+def test_a_part_of_a_text_is_no_list_and_no_object(part: str) -> None:
+    """It would be a hole in every message."""
+    with pytest.raises(ContractError, match="no list and no object is one"):
+        contract(f"rebuild: {{id: id, x: {{concat: [{part}]}}}}\n")

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -450,3 +451,78 @@ def test_what_is_masked_is_the_value_of_that_finding() -> None:
     assert sorted(lengths, key=str) == sorted(
         [("unsealed", 28), ("wrong_value", 28), ("wrong_value", 5), ("missing_field", None)], key=str
     )
+
+
+def test_a_value_that_a_table_lets_through_is_a_secret() -> None:
+    """`unmapped: keep`: what is not out of the table is what must not be published."""
+    made = compiled(
+        "rebuild: {id: no, p: {from: tel, replace: {'-': ''}, map: {X: NONE}, unmapped: keep, sealed: any}}\n"
+    )
+    around = (("h", PLAIN.encode()),)
+    assert places(found({"id": 1, "p": sealed()}, {"no": 1, "tel": TEL}, made=made, headers=around)) == [
+        ("unsealed", "$headers.h")
+    ]
+    said = (("h", b"NONE of the above, and more than that"),)
+    assert not found({"id": 1, "p": sealed()}, {"no": 1, "tel": "X"}, made=made, headers=said)
+
+
+def test_a_digest_of_what_the_contract_says_is_no_encryption_either() -> None:
+    """Whoever knows the table knows the value."""
+    made = compiled("rebuild: {id: no, p: {from: t, map: {G: GOLD}, sealed: hex}}\n")
+    code = hashlib.sha256(b"GOLD").hexdigest()
+    assert places(found({"id": 1, "p": code}, {"no": 1, "t": "G"}, made=made)) == [("unsealed", "$.p")]
+
+
+@pytest.mark.parametrize(
+    ("rebuild", "path"),
+    [
+        ("p: {from: tel, as: integer, sealed: any}", "$.p"),
+        ("p.a: {from: tel, replace: {'-': ''}}, p.b: {from: kind, map: {A: a}}", "$.p"),
+    ],
+    ids=["a value", "a whole"],
+)
+def test_what_cannot_be_written_is_looked_for_all_the_same(rebuild: str, path: str) -> None:
+    """A value that has no form in the new spec is a secret still, wherever else it is published."""
+    made = compiled(f"rebuild: {{id: no, {rebuild}, shop: shop}}\n" + ("sealed: [$.p]\n" if "p.a" in rebuild else ""))
+    legacy = {"no": 1, "tel": TEL, "kind": "?", "shop": "S"}
+    said = found({"id": 1, "p": sealed(), "shop": f"call {TEL}"}, legacy, made=made)
+    assert ("unsealed", "$.shop") in places(said)
+    assert path in [each.path for each in said]
+    assert TEL not in repr(said)
+
+
+def test_a_default_of_a_sealed_text_is_no_secret() -> None:
+    """A part is absent, so the contract's own text stands there."""
+    made = compiled("rebuild: {id: no, n: {concat: [a, b], sep: ' ', default: NOT ON RECORD, sealed: any}}\n")
+    around = (("h", b"NOT ON RECORD"),)
+    assert not found({"id": 1, "n": sealed()}, {"no": 1, "a": "x"}, made=made, headers=around)
+
+
+def test_a_changed_part_of_a_sealed_text_is_a_secret() -> None:
+    """The part as it is in the text, and as it was in the legacy message."""
+    made = compiled(
+        "rebuild: {id: no, n: {concat: [{from: tel, replace: {'-': ''}}, {from: name}], sep: ' ', sealed: any}}\n"
+    )
+    for each in (PLAIN, TEL):
+        around = (("h", each.encode()),)
+        said = found({"id": 1, "n": sealed()}, {"no": 1, "tel": TEL, "name": "Kim"}, made=made, headers=around)
+        assert places(said) == [("unsealed", "$headers.h")]
+
+
+def test_what_all_sealed_items_share_does_not_fill_memory() -> None:
+    """A few kilobytes would come to gigabytes of secrets: that is said of the message, and nobody ends of it."""
+    made = compiled("rebuild: {id: no, l: {each: items, fields: {h: $.h}}}\nsealed: ['$.l[*]']\n")
+    began = time.monotonic()
+    (large,) = made.rebuild(record({"no": 1, "h": list(range(10_000, 14_000)), "items": [{}] * 4000}))
+    assert large.payload.startswith(b"oversized: more than ")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("value", ['a"b', "no", "has", "2"])
+def test_short_plaintexts_are_told_from_what_a_note_says_itself(value: str) -> None:
+    """A note that quotes one is not shown; one that has it among its own words is."""
+    made = compiled("rebuild: {id: no, p: {from: tel, sealed: any}, k: {from: kind, map: {1: a}}}\n")
+    (said,) = found({"id": 1, "p": sealed()}, {"no": 1, "tel": value, "kind": value}, made=made)
+    assert said.note == "legacy value (not shown)"
+    (said,) = found({"id": 1, "p": sealed()}, {"no": 1, "tel": value, "kind": "else"}, made=made)
+    assert said.note == 'legacy value "else" has no entry in the table'

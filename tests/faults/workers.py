@@ -107,7 +107,7 @@ async def reset_meanwhile(ground: Ground, seen: Seen) -> None:
         await stage.watch.stop()
         await stage.watch.start()
 
-    await ground.play(seen, ground.plan(45, workers=1), (0.3, begin_anew))
+    await ground.play(seen, ground.plan(45, workers=1), (0.3, begin_anew), state_lost=True)
 
 
 @row(4, f"the event loop of a worker stands still for {BLOCKED_SECONDS:g} s", "a delay, and nothing else")

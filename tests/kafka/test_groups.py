@@ -10,6 +10,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
+    LeaderNotAvailableError,
     for_code,
 )
 from aiokafka.protocol.admin import DescribeGroupsRequest
@@ -86,3 +87,20 @@ def test_a_refusal_is_raised_at_once() -> None:
     with pytest.raises(GroupAuthorizationFailedError):
         asyncio.run(describe_group(cluster, "g"))
     assert cluster.codes == [0]
+
+
+def test_a_partition_without_a_leader_is_asked_for_again() -> None:
+    """A broker says so by a node that is none: nobody is unreachable, and nobody was refused."""
+    with pytest.raises(LeaderNotAvailableError):
+        asyncio.run(Knowing().ask(DescribeGroupsRequest(["g"], False), -1))
+
+
+class Knowing(Cluster):
+    """A cluster that is connected to."""
+
+    def __init__(self) -> None:
+        super().__init__(Broker.parse("localhost:1"))
+
+    async def connect(self) -> Any:
+        """Return a client that nobody may use."""
+        return SimpleNamespace()
