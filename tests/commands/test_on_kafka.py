@@ -23,6 +23,7 @@ from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, TABLES
 from cutover_app.core.state import encode_row
 from cutover_app.core.verdicts import decode_verdict, encode_verdict
 from cutover_app.kafka.admin import TopicSpec, look
+from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Connection
 from cutover_app.kafka.ruled import foreign_rules
 from cutover_app.kafka.settings import Broker
@@ -95,7 +96,8 @@ class Run:
         run = Offline(self.contract, compile_contract(self.contract), keep=True)
         run.take(LEGACY, records(self.contract.legacy.topic, expected))
         run.take(REBUILT, records(self.contract.rebuilt.topic, actual))
-        run.finish()
+        at = run.finish().books[0].at
+        await self._fill_intake(at + 1)
         producer = self._producer()
         await producer.start()
         await producer.begin_transaction()
@@ -112,6 +114,16 @@ class Run:
         await producer.stop()
         async with self._producer():
             return None
+
+    async def _fill_intake(self, end: int) -> None:
+        """Have as many records in intake as have been judged."""
+        intake = intake_of(self.contract)
+        async with Connection(Broker.parse(self.bootstrap)) as connection:
+            found = await connection.offsets((await connection.topics([intake]))[intake], LATEST)
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
+            for _ in range(found[0], end):
+                await producer.send(intake, b"a frame", partition=0)
+            await producer.flush()
 
     def _producer(self) -> Any:
         name = f"{app_id_of(self.contract)}-checkpoint-0"
