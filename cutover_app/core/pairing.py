@@ -4,10 +4,10 @@ Arrival order plays no part: both lists come sorted by (source, offset, index), 
 from which of them are closed, and from how far two messages differ. So live, replayed or after a crash, the same
 records give the same pairs.
 
-1. Equal messages are paired, in order: equal digests, and values that fit under a tolerance, as many pairs as can be.
-   Above `CLOSEST_MAX` records of one digest: in order where that leaves nobody alone, else those that say the same and
-   then the rest, in order. Where paths are sealed, those that leak nothing are paired first, the others then: a
-   plaintext in a record does not make it another message.
+1. Equal messages are paired, in order: equal digests, and values that fit under a tolerance, as many pairs as can be
+   (above `CLOSEST_MAX` records of one digest: in order). Those that say the same are paired first, unless that makes
+   fewer pairs, or one overtake another. Where paths are sealed, those that leak nothing are paired first, the others
+   then: a plaintext in a record does not make it another message.
 2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
    (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
    unique, open records take part too, because a partner with another value is a partner all the same.
@@ -69,24 +69,19 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
 def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
     """Pair records of one digest whose values under a tolerance differ, as many as fit.
 
-    Two that fit could be kept apart by a choice that looks no further than the next record. Of very many, two ways are
-    tried: one by one, in order, which is right where all are there, and first those that say the same, because one
-    that is missing would shift all that come after it.
+    Two that fit could be kept apart by a choice that looks no further than the next record; of very many that takes too
+    long, and they are paired in order. Those that say the same are paired first, because one that is missing would
+    shift all that come after it, unless that makes fewer pairs, or crosses some: who rounds says what other messages
+    say, too.
     """
-    if len(expected) + len(actual) <= CLOSEST_MAX:
-        return _most(expected, actual, lambda e, a: e.beside == a.beside or not distance(e, a))
-    in_order = _fitting((expected, actual), distance)
-    if len(in_order) == len(expected) == len(actual):
-        return in_order
-    return max(_same_first(expected, actual, distance), in_order, key=len)
-
-
-def _same_first(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
-    """Pair those that say the same, in order, and then what is left, in order, where it fits."""
+    fit = _fitting if len(expected) + len(actual) > CLOSEST_MAX else _most
+    plain = fit((expected, actual), distance)
     same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
     taken = {record.position for both in same for record in both}
     rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
-    return sorted(same + _fitting(rest, distance), key=lambda both: both[0].position)
+    alike = sorted(same + fit(rest, distance), key=lambda both: both[0].position)
+    places = [partner.position for _, partner in alike]
+    return alike if (len(alike), places == sorted(places)) >= (len(plain), True) else plain
 
 
 def _fitting(sides: Sequence[list[Rec]], distance: Distance) -> list[tuple[Rec, Rec]]:
@@ -119,8 +114,13 @@ def _content(record: Rec) -> tuple[bytes, bytes]:
     return record.digest, record.beside.partition(SEALED_BESIDE)[0]
 
 
-def _most(expected: list[Rec], actual: list[Rec], fits: Callable[[Rec, Rec], bool]) -> list[tuple[Rec, Rec]]:
+def _most(sides: Sequence[list[Rec]], distance: Distance) -> list[tuple[Rec, Rec]]:
     """Return the largest set of fitting pairs; of several, the one with the earliest records, expected ones first."""
+
+    def fits(one: Rec, two: Rec) -> bool:
+        return one.beside == two.beside or not distance(one, two)
+
+    expected, actual = sides
     chosen = []
     free = list(actual)
     for place, record in enumerate(expected):

@@ -251,31 +251,34 @@ def _pair_equal(expected: list[Known], actual: list[Known], terms: Terms) -> lis
         right = [a for a in actual if a.entry.digest == code]
         if len({known.entry.beside for known in left + right}) == 1:
             pairs += zip(left, right, strict=False)
-        elif len(left) + len(right) > limits.CLOSEST_MAX:
-            fits = _first_fits(left, right, terms)
-            pairs += fits + _leaky(left, right, fits)
         else:
-            fits = _fullest(left, right, terms)
+            fits = _fitting(left, right, terms)
             pairs += fits + _leaky(left, right, fits)
     return pairs
 
 
-def _first_fits(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
-    """Of very many: the n-th with the n-th, if that pairs all.
+def _fitting(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
+    """Pair all at once, or first the n-th of a value with the n-th of the same, and then the rest.
 
-    Else the n-th of a value with the n-th of the same first, unless that pairs fewer.
+    The latter if that pairs more, or as many and nobody overtakes anybody.
     """
-    one_by_one = [(e, a) for e, a in zip(left, right, strict=False) if not terms.diff(e.entry, a.entry)]
+    way = _one_by_one if len(left) + len(right) > limits.CLOSEST_MAX else _fullest
+    at_once = way(left, right, terms)
     fits: list[Pair] = []
     for value in dict.fromkeys(_value(known) for known in left):
         same = [[known for known in side if _value(known) == value] for side in (left, right)]
-        fits += [(e, a) for e, a in zip(*same, strict=False) if not terms.diff(e.entry, a.entry)]
+        fits += _one_by_one(same[0], same[1], terms)
     taken = {known.origin for pair in fits for known in pair}
     rest = [[known for known in side if known.origin not in taken] for side in (left, right)]
-    fits += [(e, a) for e, a in zip(*rest, strict=False) if not terms.diff(e.entry, a.entry)]
-    if len(one_by_one) == len(left) == len(right) or len(one_by_one) > len(fits):
-        return one_by_one
-    return fits
+    fits += way(rest[0], rest[1], terms)
+    ahead = [(left.index(e), right.index(a)) for e, a in fits]
+    crossed = any(i < k and j > m for i, j in ahead for k, m in ahead)
+    return fits if len(fits) > len(at_once) or (len(fits) == len(at_once) and not crossed) else at_once
+
+
+def _one_by_one(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
+    """The n-th with the n-th, where they fit."""
+    return [(e, a) for e, a in zip(left, right, strict=False) if not terms.diff(e.entry, a.entry)]
 
 
 def _value(known: Known) -> bytes:

@@ -1,5 +1,6 @@
 """Truth tables of pairing (R6). E1 stands for the first expected record in order, A1 for the first actual."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -265,6 +266,29 @@ def test_what_is_in_order_and_fits_stays_in_order_however_many_there_are() -> No
 
     assert [(i, 1000 + i) for i in range(count)] == offsets(pairing.equal)
     assert not pairing.by_order
+
+
+def test_one_that_is_missing_among_very_many_shifts_nobody() -> None:
+    """Each finds what says the same; who is left over is who is missing, or who was published twice."""
+    count = CLOSEST_MAX + 8
+    expected = [near(i, i) for i in range(count)]
+    actual = [near(1000 + i, i) for i in range(count)]
+
+    assert [r.offset for r in pair(expected, actual[1:], False, far_apart).expected] == [0]
+    assert [r.offset for r in pair(expected, [near(999, 0), *actual], False, far_apart).actual] == [1000]
+
+
+@pytest.mark.parametrize("gone", [0, CLOSEST_MAX - 5, CLOSEST_MAX - 1])
+def test_nobody_is_crossed_among_very_many_because_one_has_still_to_come(gone: int) -> None:
+    """Values that recur, some of them a little off: what says the same is another message, and all are in order."""
+    values = [i % 3 for i in range(CLOSEST_MAX)]
+    expected = [near(i, 10 + value) for i, value in enumerate(values)]
+    actual = [near(1000 + i, 10 + value + (value == 1)) for i, value in enumerate(values)]
+    del actual[gone]
+    wide = pair(expected, actual, False, lambda e, a: int(abs(int(e.beside) - int(a.beside)) > 2))
+
+    assert len(wide.equal) == CLOSEST_MAX - 1
+    assert [a.offset for _, a in wide.equal] == sorted(a.offset for _, a in wide.equal)
 
 
 def test_who_does_not_find_its_own_among_very_many_is_told_why() -> None:
