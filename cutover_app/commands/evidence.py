@@ -237,7 +237,8 @@ async def gather(contract: Contract, rules: str = "") -> Evidence:
 
 
 def _stale_ms(contract: Contract) -> tuple[int, int]:
-    usual = max(VOUCH_INTERVALS * contract.timing.barrier, CHECKPOINT_MS)
+    """Return how far each frontier may be behind; within a grace nothing is due, so nobody waits for it."""
+    usual = max(VOUCH_INTERVALS * contract.timing.barrier, CHECKPOINT_MS, contract.timing.grace)
     return (usual if contract.legacy.mirror is None else max(usual, MIRROR_MS)), usual
 
 

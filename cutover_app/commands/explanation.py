@@ -95,7 +95,8 @@ def exit_code(told: Explanation) -> int:
         return PROBLEMS
     tallies = {record.tally for story in told.stories for record in story.records}
     open_ones = tallies & {TALLIES[PENDING], TALLIES[UNDETERMINED]}
-    open_ones |= tallies - {TALLIES[PAIRED]} if not outcomes else set()  # what was decided has a verdict somewhere
+    for story in told.stories:  # what was decided has a verdict somewhere
+        open_ones |= set() if story.verdicts else {record.tally for record in story.records} - {TALLIES[PAIRED]}
     in_doubt = not all(story.balanced for story in told.stories)
     return CANNOT_TELL if not told.stories or open_ones or in_doubt or INDETERMINATE in outcomes else FINE
 

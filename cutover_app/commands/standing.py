@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cutover_app.commands.doubts import STOPPED_MS
 from cutover_app.commands.summary import CONCLUSION_CANNOT_TELL, CONCLUSION_FINE, Evidence, Report, Side, summarise
 from cutover_app.core.books import Books
 from cutover_app.core.closing import NEVER
@@ -269,6 +270,6 @@ def _intake(number: int, evidence: Evidence, facts: Facts) -> IntakeStatus:
 
 def _age(facts: Facts, number: int) -> int | None:
     committed = facts.checkpoints.get(number)
-    if committed is None or committed - facts.now_ms > CHECKPOINT_MS:  # so far ahead, a clock says nothing
+    if committed is None or committed - facts.now_ms > STOPPED_MS:  # so far ahead, a clock says nothing
         return None
     return max(0, facts.now_ms - committed)

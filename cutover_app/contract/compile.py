@@ -34,8 +34,9 @@ from cutover_app.contract.keys import KeyMissingError, KeyReader, key_shower
 from cutover_app.contract.mapping import FieldRule, repeats_values, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.places import hidden_targets, made_paths, sealed_paths
-from cutover_app.contract.rebuild import Compiler, oversized
+from cutover_app.contract.rebuild import Compiler
 from cutover_app.contract.secret_values import Budget, Build, OversizedError
+from cutover_app.contract.sizes import oversized
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
 from cutover_app.core.compare import Show
@@ -247,11 +248,13 @@ def _known(fields: Mapping[str, FieldRule], base: Path) -> Iterable[Pattern]:
 
 
 def _known_items(rule: FieldRule, path: Path) -> Iterable[Pattern]:
-    if rule.has_default and rule.default:
-        return  # its items may have other fields
+    """Yield the same for what an item is made of; the items of a default may have other fields."""
+    default = rule.default if isinstance(rule.default, list) else []
     if rule.fields is not None:
-        yield from _known(rule.fields, (*path, ITEMS))
-    if rule.item is not None:
+        more = {name for each in default if isinstance(each, dict) for name in each}
+        for place, known in _known(rule.fields, (*path, ITEMS)):
+            yield place, Known(known.names | more) if place == (*path, ITEMS) and isinstance(known, Known) else known
+    if rule.item is not None and not any(isinstance(each, list | dict) for each in default):
         yield from _known_items(rule.item, (*path, ITEMS))
 
 

@@ -7,16 +7,16 @@ healthy path pays nothing for it.
 """
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from contextlib import suppress
 from typing import Any
 
 from cutover_app.contract.casts import CastError, make_cast, text_of
 from cutover_app.contract.mapping import Condition, FieldRule
-from cutover_app.contract.secret_values import Budget, Build, Message, Read, sealed_whole, secret
+from cutover_app.contract.secret_values import Budget, Build, Message, Read, sealed_whole, secret, unless
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import cut, json_type
 from cutover_app.core.paths import ITEMS, Path, parse_path
-from cutover_app.core.rules import ABSENT, Hole, Rules, Secret, is_hidden, value_at
+from cutover_app.core.rules import ABSENT, Hole, Rules, is_hidden, texts_in, value_at
 
 Test = Callable[[Value, Message], bool]
 Step = Callable[[Value], Value]
@@ -93,9 +93,17 @@ class Compiler:
         table = self._table(rule)
         if table and rule.unmapped != "keep":
             return lambda _value: True
-        said = [*table.values()] + [rule.default] * rule.has_default + [rule.otherwise] * rule.has_otherwise
-        known = {canonical(self.constant(each)) for each in said}
+        said = [*table.values()] + [rule.otherwise] * rule.has_otherwise
+        known = {canonical(self._cast(self.constant(each), rule)) for each in said}
+        known |= {canonical(self.constant(rule.default))} if rule.has_default else set()
         return lambda value: bool(known) and canonical(value) in known
+
+    def _cast(self, value: Value, rule: FieldRule) -> Value:
+        if rule.as_ is None:
+            return value
+        with suppress(CastError):
+            return make_cast(rule, strict=self.strict)(value)
+        return value
 
     def _plain(self, rule: FieldRule, path: Path) -> Read:
         """Return what reads the value of one rule, whether it is to be sealed or not."""
@@ -140,9 +148,8 @@ class Compiler:
     def _sources(self, rule: FieldRule, path: Path) -> list[Read]:
         """Return what reads the legacy values that a value is made of, and the parts of a text as they are in it."""
         if rule.concat is not None:
-            read = [part for part in rule.concat if part.from_ is not None and not self._table(part)]
-            legacy = [source for part in rule.concat for source in self._sources(part, path)]
-            return [*(self._plain(part, path) for part in read), *legacy]
+            read = [unless(self._plain(part, path), self._said_by(part)) for part in rule.concat if part.from_]
+            return [*read, *(source for part in rule.concat for source in self._sources(part, path))]
         return [read_path(rule.from_)] if rule.from_ is not None else []
 
     def _source(self, rule: FieldRule, path: Path) -> Read:
@@ -159,9 +166,10 @@ class Compiler:
         source = read_path(rule.each or ".")
         where = self.condition(rule.where) if rule.where is not None else None
         inner = (*path, ITEMS)
+        sealed = self._is_secret(inner)
         if rule.fields is not None:
             build = self.fields(rule.fields, inner)
-            make = _objects(sealed_whole(build) if self._is_sealed(inner) else build)
+            make = _objects(sealed_whole(build) if self._is_sealed(inner) else build, sealed=sealed)
         elif rule.item is not None:
             make = _values(self.value(rule.item, inner))
         else:
@@ -172,7 +180,8 @@ class Compiler:
             if type(items) is not list:
                 if items is ABSENT or items is None:
                     return items
-                return Hole(VIOLATION, f"expected a list, found {_a(json_type(items))}")
+                note = f"expected a list, found {_a(json_type(items))}"
+                return Hole(VIOLATION, note, texts_in(items) if sealed else ())
             if where is not None:
                 items = [each for each in items if where(each, message)]
             return make(items, message)
@@ -328,17 +337,20 @@ def _renamed_fields(plain: tuple[tuple[str, str], ...], item: Message) -> Messag
     return {name: item[source] for name, source in plain if source in item}
 
 
-def _objects(build: Build) -> Callable[[list[Value], Message], list[Value]]:
+def _objects(build: Build, *, sealed: bool) -> Callable[[list[Value], Message], list[Value]]:
     """Return what builds an object of each item."""
 
     def make(items: list[Value], message: Message) -> list[Value]:
-        return [build(each, message) if type(each) is dict else _no_object(each) for each in items]
+        return [build(each, message) if type(each) is dict else _no_object(each, sealed=sealed) for each in items]
 
     return make
 
 
-def _no_object(item: Value) -> Value:
-    return None if item is None else Hole(VIOLATION, f"expected an object, found {_a(json_type(item))}")
+def _no_object(item: Value, *, sealed: bool) -> Value:
+    if item is None:
+        return None
+    note = f"expected an object, found {_a(json_type(item))}"
+    return Hole(VIOLATION, note, texts_in(item) if sealed else ())
 
 
 def _values(one: Read) -> Callable[[list[Value], Message], list[Value]]:
@@ -401,37 +413,6 @@ def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:
     if isinstance(error, UnmappedError):
         return Hole(UNMAPPED, f"legacy value {shown} {error}")
     return Hole(VIOLATION, f"legacy value {shown}: {error}")
-
-
-def oversized(made: Message, rules: Rules, limit: int) -> bool:
-    """Tell whether a message is longer than that in characters: written, what all its items share is there as often.
-
-    What is not compared does not count. A number counts as its digits, without being written.
-    """
-    left = limit
-    waiting: list[tuple[Value, Rules]] = [(made, rules)]
-    while waiting and left >= 0:
-        value, inner = waiting.pop()
-        if type(value) is Secret:
-            value = value.value
-        left -= 1
-        if type(value) is dict:
-            for name, each in value.items():
-                below = inner.of(name)
-                if not below.ignored and (inner.known is None or name in inner.known):
-                    left -= len(name)
-                    waiting.append((each, below))
-        elif type(value) is list:
-            below = inner.of_items()
-            if not below.ignored:
-                waiting.extend((each, below) for each in value)
-        elif type(value) is str:
-            left -= len(value)
-        elif type(value) is int:
-            left -= value.bit_length() * 3 // 10
-        elif type(value) is Decimal:
-            left -= len(value.as_tuple().digits)
-    return left < 0
 
 
 def _when(read: Read, test: Test) -> Read:

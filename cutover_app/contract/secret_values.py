@@ -52,15 +52,23 @@ def secret(read: Read, sources: Sequence[Read], budget: Budget, *, is_said: Call
             return value
         legacy = [each for source in sources if (each := source(item, message)) is not ABSENT]
         texts = texts_in(legacy)
-        if type(value) is Hole:
-            budget.spend(texts)
-            return Hole(value.kind, value.note, tuple(dict.fromkeys(texts)))
-        if texts and not is_said(value):
+        if texts and type(value) is not Hole and not is_said(value):
             texts = (*texts_in(value), *texts)
+        texts = tuple(dict.fromkeys(texts))
         budget.spend(texts)
-        return Secret(value, tuple(dict.fromkeys(texts)))
+        return Hole(value.kind, value.note, texts) if type(value) is Hole else Secret(value, texts)
 
     return sealed
+
+
+def unless(read: Read, is_said: Callable[[Value], bool]) -> Read:
+    """Return what reads a value, but for one that the contract itself says."""
+
+    def legacy(item: Value, message: Message) -> Value:
+        value = read(item, message)
+        return ABSENT if value is ABSENT or value is None or type(value) is Hole or is_said(value) else value
+
+    return legacy
 
 
 def sealed_whole(build: Build) -> Build:
@@ -70,7 +78,7 @@ def sealed_whole(build: Build) -> Build:
         texts: dict[str, None] = {}
         value = _whole(build(item, message), texts)
         if type(value) is Hole:
-            return Hole(value.kind, value.note, tuple(dict.fromkeys((*value.texts, *texts))))
+            return Hole(value.kind, value.note, tuple(texts))
         return value if value is ABSENT or value is None or value == {} else Secret(value, tuple(texts))
 
     return sealed
@@ -84,6 +92,8 @@ def _whole(value: Value, texts: dict[str, None]) -> Value:
     if type(value) is Secret:
         texts.update(dict.fromkeys(value.texts))
         return value.value
+    if type(value) is Hole:
+        texts.update(dict.fromkeys(value.texts))
     if type(value) is dict:
         fields = {name: _whole(each, texts) for name, each in value.items()}
         return next((each for each in fields.values() if type(each) is Hole), fields)

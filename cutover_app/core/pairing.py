@@ -79,8 +79,10 @@ def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[t
     same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
     taken = {record.position for both in same for record in both}
     rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
-    alike = sorted(same + fit(rest, distance), key=lambda both: both[0].position)
-    places = [partner.position for _, partner in alike]
+    # By the order of both lists: when records came in plays no part.
+    of_expected, of_actual = ({record.position: n for n, record in enumerate(side)} for side in (expected, actual))
+    alike = sorted(same + fit(rest, distance), key=lambda both: of_expected[both[0].position])
+    places = [of_actual[partner.position] for _, partner in alike]
     return alike if (len(alike), places == sorted(places)) >= (len(plain), True) else plain
 
 

@@ -119,18 +119,23 @@ NO_RULES: Final = Rules()
 
 
 def build_rules(patterns: Sequence[Pattern]) -> Rules:
-    """Return the tree for these rules; a name that a wildcard covers too gets the rules of both."""
+    """Return the tree for these rules; a name that a wildcard covers too gets the rules of both.
+
+    Of several rules for one value the one with the fewest wildcards is meant: it comes last.
+    """
+    return _tree(sorted(patterns, key=lambda each: -sum(isinstance(step, Wildcard) for step in each[0])))
+
+
+def _tree(patterns: Sequence[Pattern]) -> Rules:
     if not patterns:
         return NO_RULES
     rules = Rules()
-    # Of several rules for one value the one with the fewest wildcards is meant: it comes last.
-    patterns = sorted(patterns, key=lambda each: -sum(isinstance(step, Wildcard) for step in each[0]))
     below = [(path, rule) for path, rule in patterns if path]
     for rule in (rule for path, rule in patterns if not path):
         _apply(rules, rule)
 
     def following(*steps: Step) -> Rules:
-        return build_rules([(path[1:], rule) for path, rule in below if path[0] in steps])
+        return _tree([(path[1:], rule) for path, rule in below if path[0] in steps])
 
     names = {path[0] for path, _ in below if isinstance(path[0], str)}
     rules.named = {name: following(name, FIELDS) for name in sorted(names)}

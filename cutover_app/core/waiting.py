@@ -36,8 +36,9 @@ CHECKPOINT_MS: Final = 30_000
 VOUCH_INTERVALS: Final = 15
 """Barrier intervals after which a vouch is stale; two or three are usual."""
 
-MIRROR_MS: Final = 90_000
-"""Age of a vouch for a copy beyond which it is stale: Connect tells the mirror's position every 60 s."""
+MIRROR_MS: Final = 150_000
+"""Age of a vouch for a copy beyond which it is stale: Connect tells the mirror's position every 60 s, and a sample that
+was taken just before that waits for the next time."""
 
 BARRIERS_MS: Final = 30_000
 """Intake records are a lag if they are more than the barriers of this long."""

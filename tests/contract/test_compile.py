@@ -657,6 +657,10 @@ def test_a_default_of_items_may_have_fields_of_its_own() -> None:
     made = compiled(rest)
     (expected,) = made.rebuild(record({"id": 1}))
     assert expected.digest == made.observe(record({"id": 1, "l": [{"b": 1}], "more": 2})).digest
+    for lines in ([{"a": 1, "extra": 1}], [{"b": 1, "extra": 1}]):
+        actual = made.observe(record({"id": 1, "l": lines}))
+        bare = [{name: each for name, each in line.items() if name != "extra"} for line in lines]
+        assert actual.digest == made.observe(record({"id": 1, "l": bare})).digest
     contract("rebuild: {id: id, l: {each: l, fields: {a: a}, default: [{b: 1}]}}\nsensitive: ['l[*].b']\n")
     contract("rebuild: {id: id, r: {from: g, upper: true, map: {G: {x: 1}}}}\nsensitive: [r.x]\n")
 

@@ -526,3 +526,39 @@ def test_short_plaintexts_are_told_from_what_a_note_says_itself(value: str) -> N
     assert said.note == "legacy value (not shown)"
     (said,) = found({"id": 1, "p": sealed()}, {"no": 1, "tel": value, "kind": "else"}, made=made)
     assert said.note == 'legacy value "else" has no entry in the table'
+
+
+@pytest.mark.parametrize(
+    ("rebuild", "legacy", "said"),
+    [
+        ("n: {concat: [a, {from: b, default: unknown branch 4711}], sealed: any}", {"a": "x"}, "unknown branch 4711"),
+        ("n: {from: t, map: {A: '49301538220'}, unmapped: keep, as: integer, sealed: any}", {"t": "A"}, "49301538220"),
+    ],
+    ids=["a default of a part", "a value out of a table that is cast"],
+)
+def test_what_the_contract_says_is_no_secret_in_any_form(rebuild: str, legacy: dict[str, Any], said: str) -> None:
+    """It stands in clear elsewhere, and that says nothing about the message."""
+    made = compiled(f"rebuild: {{id: no, {rebuild}}}\n")
+    assert not found({"id": 1, "n": sealed()}, {"no": 1} | legacy, made=made, headers=(("h", said.encode()),))
+
+
+def test_every_part_that_cannot_be_written_is_looked_for() -> None:
+    """Two of them in one whole, a list that is none, an item that is no object."""
+    other = "4929-1538-2206"
+    made = compiled("rebuild: {id: no, p.a: {from: a, as: integer}, p.b: {from: b, as: integer}}\nsealed: [$.p]\n")
+    for text in (TEL, other):
+        around = (("h", text.encode()),)
+        said = found({"id": 1, "p": sealed()}, {"no": 1, "a": TEL, "b": other}, made=made, headers=around)
+        assert ("unsealed", "$headers.h") in places(said)
+    made = compiled("rebuild: {id: no, l: {each: l, fields: {a: a}}}\nsealed: [$.l]\n")
+    for lines in (TEL, [TEL]):
+        said = found({"id": 1, "l": sealed()}, {"no": 1, "l": lines}, made=made, headers=(("h", TEL.encode()),))
+        assert ("unsealed", "$headers.h") in places(said)
+
+
+def test_a_list_that_says_the_same_very_often_is_not_too_long() -> None:
+    """What counts is what would have to be looked for."""
+    made = compiled("rebuild: {id: no, l: {from: l, sealed: any}}\n")
+    (large,) = made.rebuild(record({"no": 1, "l": [number % 10 for number in range(300_000)]}))
+    (larger,) = made.rebuild(record({"no": 1, "l": [number % 10 for number in range(900_000)]}))
+    assert (large.kind, larger.kind) == (0, 0)

@@ -283,6 +283,9 @@ def test_items_that_are_numbers_themselves_are_matched_under_a_tolerance() -> No
 
 def test_of_two_tolerances_the_one_without_wildcard_counts() -> None:
     """In whatever order they are written."""
+    few = [("$.a.b.*", Tolerance(abs=5)), ("$.*.*.c", Tolerance(abs=1))]
+    for under in (few, few[::-1]):
+        assert found({"a": {"b": {"c": 1}}}, {"a": {"b": {"c": 4}}}, *under) == ()
     rules = [("$.m.x", Tolerance(abs=5)), ("$.m.*", Tolerance(abs=1))]
     for under in (rules, rules[::-1]):
         assert found({"m": {"x": 1, "y": 1}}, {"m": {"x": 4, "y": 2}}, *under) == ()

@@ -291,6 +291,19 @@ def test_nobody_is_crossed_among_very_many_because_one_has_still_to_come(gone: i
     assert [a.offset for _, a in wide.equal] == sorted(a.offset for _, a in wide.equal)
 
 
+@pytest.mark.parametrize("count", [4, CLOSEST_MAX])
+def test_under_a_tolerance_it_plays_no_part_when_records_came_in(count: int) -> None:
+    """Of two partitions the second may be read first: the order of a key is by partition and offset."""
+    values = [i % 3 for i in range(count)]
+    expected = [near(i, 10 + value) for i, value in enumerate(values)]
+    actual = [near(1000 + i, 10 + value + (value == 1)) for i, value in enumerate(values[1:])]
+    known = offsets(pair(expected, actual, False, far_apart).equal)
+    for record in actual:
+        record.position = position_of(5000 - record.offset, 1)
+
+    assert offsets(pair(expected, actual, False, far_apart).equal) == known
+
+
 def test_who_does_not_find_its_own_among_very_many_is_told_why() -> None:
     """Beyond the limit not every way to pair has been tried, and that is said beside what is left."""
     count = CLOSEST_MAX
