@@ -52,14 +52,21 @@ async def _about_proof(contract: Contract) -> list[str]:
     """Say what would keep the workers from proving that the copy is complete."""
     offsets, legacy = mirror_offsets(contract), legacy_topic(contract)
     try:
-        await offsets.read()
-        await legacy.log()
+        told = await offsets.read()
+        log = await legacy.log()
     except (*FAILURES, MirrorUnreadable) as error:
         return [f"the mirror cannot be proven: {line_of(error)}"]
     finally:
         await offsets.close()
         await legacy.close()
-    return []
+    filled = [number for number, end in sorted(log.ends.items()) if end > log.starts.get(number, 0)]
+    untold = [number for number in filled if number not in told]
+    if not untold:
+        return []
+    mirror = contract.legacy.mirror
+    name = (mirror.topic if isinstance(mirror, Mirror) else None) or contract.legacy.topic
+    which = f"of partitions {', '.join(map(str, untold[:8]))} of {name}" if told else f"of {name}"
+    return [f"no mirror has told yet that it has copied anything {which}: is it running, and does it copy this topic?"]
 
 
 async def _about_headers(contract: Contract) -> list[str]:

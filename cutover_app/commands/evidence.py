@@ -57,6 +57,11 @@ class _Reader:
         """Return the topics to read."""
         return list(self._take)
 
+    @property
+    def needed(self) -> list[str]:
+        """Return those without which nobody knows what a run with state has found."""
+        return list(self._take)[:-1]
+
     def take(self, record: Any) -> None:
         """Take in one record of any of them."""
         self._take[record.topic](record)
@@ -171,7 +176,10 @@ class Observer:
                 contract,
                 self._rules,
                 reader,
-                [name for name, topic in zip(self.sources, sources, strict=True) if topic is None],
+                [
+                    *(name for name, topic in zip(self.sources, sources, strict=True) if topic is None),
+                    *(name for name in reader.needed if reader.books and name not in topics),
+                ],
             ),
             marks=dict(reader.marks),
             read_since=await self._read_since(topics.get(self.sources[REBUILT])),

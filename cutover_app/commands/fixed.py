@@ -25,6 +25,7 @@ from cutover_app.commands.fixes import (
 )
 from cutover_app.commands.fold import Ages
 from cutover_app.commands.output import (
+    CANNOT_TELL,
     FINE,
     JSON,
     PROBLEMS,
@@ -36,7 +37,7 @@ from cutover_app.commands.output import (
     table,
     write_json,
 )
-from cutover_app.commands.summary import Evidence
+from cutover_app.commands.summary import CONCLUSION_CANNOT_TELL, Evidence, summarise
 from cutover_app.contract.load import load_contract
 from cutover_app.contract.models import Contract
 from cutover_app.core.verdicts import OTHER_PATHS, FamilyName
@@ -57,7 +58,8 @@ class fixed(CutoverCommand):  # noqa: N801 - the name of the command
     are older are not open any more. Nothing is deleted, and --undo takes the mark back. The mark is kept in a topic of
     the run, so everybody sees it.
 
-    Exit code: 0 the family has not been seen since TIME (listing: none has), 1 it has, 2 usage or contract, 4 failed.
+    Exit code: 0 the family has not been seen since TIME (listing: none has), 1 it has, 2 usage or contract, 3 (listing)
+    nobody can tell, 4 failed.
     """
 
     examples = (
@@ -96,7 +98,7 @@ class fixed(CutoverCommand):  # noqa: N801 - the name of the command
             await _write(contract, family, mark)
             _say(self, family, mark, evidence)
             marks = {family: mark} if mark else {}
-        return _print(contract, evidence, marks, options["output"])
+        return _print(contract, evidence, marks, options["output"], listing=not options["family"])
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -160,19 +162,22 @@ def lines_of(marks: dict[FamilyName, Mark], ages: dict[FamilyName, Ages]) -> lis
     return sorted(made, key=lambda line: (-line.since, line.kind, line.path))
 
 
-def _print(contract: Contract, evidence: Evidence, marks: dict[FamilyName, Mark], form: str) -> int:
+def _print(contract: Contract, evidence: Evidence, marks: dict[FamilyName, Mark], form: str, *, listing: bool) -> int:
     lines = lines_of(marks, evidence.verdicts.ages(marks))
-    code = PROBLEMS if any(line.since for line in lines) else FINE
+    # That none was seen says something only of a run that would have seen it.
+    in_doubt = listing and lines and summarise(evidence).conclusion == CONCLUSION_CANNOT_TELL
+    unseen = CANNOT_TELL if in_doubt else FINE
+    code = PROBLEMS if any(line.since for line in lines) else unseen
     if form == JSON:
         named = {"contract": contract.contract, "run": contract.run}
         write_json({"v": VERSION, "exit": code, **named, "fixed": lines})
     else:
-        console().print(render(lines))
+        console().print(render(lines, doubt=code == CANNOT_TELL))
     return code
 
 
-def render(lines: list[FixLine]) -> RenderableType:
-    """Return the marks as a table."""
+def render(lines: list[FixLine], *, doubt: bool = False) -> RenderableType:
+    """Return the marks as a table; `doubt`: nobody can tell whether anything has been seen since."""
     if not lines:
         return Text("no family is marked as fixed")
     drawn = table("Families marked as fixed", ("since", "right"), ("before", "right"), "kind", "path", "fixed from", "")
@@ -180,5 +185,6 @@ def render(lines: list[FixLine]) -> RenderableType:
         cells = (f"{line.since:,}", f"{line.before:,}", line.kind, line.path, show_time(line.from_ms), line.reason)
         drawn.add_row(*map(plain, cells))
     again = sum(1 for line in lines if line.since)
-    said = f"OPEN AGAIN: {again} of them" if again else "none of them has been seen since"
-    return Group(drawn, Text(said, style="bold red" if again else "bold green"))
+    unseen = "none of them has been seen since" + (", and nobody can tell yet: `report` says why" if doubt else "")
+    said = f"OPEN AGAIN: {again} of them" if again else unseen
+    return Group(drawn, Text(said, style="bold red" if again else "bold yellow" if doubt else "bold green"))

@@ -17,7 +17,7 @@ anything. Without a single pair, though, problems mean nothing either: a wrong t
     C6  records that are indeterminate                                                cannot tell
     C7  families with more open findings than there are verdicts that say so          cannot tell
     C8  input that is not what it claims to be                                        cannot tell
-    C9  problems of before a fix, and nothing published since the fix was read        cannot tell
+    C9  problems of before a fix, and nothing published since the fix was judged      cannot tell
     else                                                                              fine
 
 Of what a judge has not taken in its books show nothing: they balance, and their clock and frontiers stand where it
@@ -255,9 +255,13 @@ def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
         *evidence.doubts,
     ]
     past = evidence.verdicts.past(evidence.marks)
+    newest_ms = max((mark.from_ms for mark in evidence.marks.values()), default=0)
     if past and not evidence.read_since:
-        newest = show_time(max(mark.from_ms for mark in evidence.marks.values()))
-        doubts.append(f"nothing that the rebuilt producer published since the fix ({newest}) has been read")
+        since = f"since the fix ({show_time(newest_ms)})"
+        doubts.append(f"nothing that the rebuilt producer published {since} has been read")
+    elif past and not _has_come_since(evidence, newest_ms):
+        since = f"since the fix ({show_time(newest_ms)})"
+        doubts.append(f"nothing that the rebuilt producer published {since} has been judged: ask again")
     if problems and sides[LEGACY].paired:
         return CONCLUSION_PROBLEMS, problems + doubts
     if doubts:
@@ -301,6 +305,15 @@ def _notes(evidence: Evidence, sides: list[Side], books: list[Books]) -> list[st
             f"the mirror is not proven in {unproven:,} intake partitions: what has no partner is indeterminate there"
         )
     return notes
+
+
+def _has_come_since(evidence: Evidence, ms: int) -> bool:
+    """Tell whether a judge has seen a rebuilt record that is not older than that."""
+    return any(
+        source.side == REBUILT and seen_ms >= ms
+        for each in evidence.books.values()
+        for source, seen_ms in zip(each.sources, each.seen_ms, strict=True)
+    )
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------

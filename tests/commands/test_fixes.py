@@ -156,6 +156,15 @@ def test_c9_a_fix_that_nobody_has_seen_is_no_all_clear(read_since: int | None) -
     )
 
 
+def test_c9_what_has_been_read_since_a_fix_has_to_be_judged() -> None:
+    """A record that was read may not have come to its judge: that one says of when the last is that it has seen."""
+    assert seen(at(1, 10, 20), marks={TOTAL: mark(NOW)}).conclusion == "fine"
+    report = seen(at(1, 10, 20), marks={TOTAL: mark(NOW + 1)})
+
+    assert report.conclusion == "cannot tell"
+    assert "has been judged: ask again" in report.reasons[0]
+
+
 def test_the_report_opens_it_again() -> None:
     """One seen since is open, with the count since; so is one that has a family more."""
     report = seen(at(1, 10, 20), at(2, 10, 100), at(3, 1, 2, TOTAL, NOTE), marks={TOTAL: mark(reason="release 7")})

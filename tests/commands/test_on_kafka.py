@@ -22,7 +22,7 @@ from cutover_app.core.frames import LEGACY, REBUILT, Records, Source, encode_fra
 from cutover_app.core.rows import BOOKS_TABLE, FAMILIES_TABLE, TABLES
 from cutover_app.core.state import encode_row
 from cutover_app.core.verdicts import decode_verdict, encode_verdict
-from cutover_app.kafka.admin import TopicSpec, look
+from cutover_app.kafka.admin import TopicSpec, delete, look
 from cutover_app.kafka.cluster import LATEST
 from cutover_app.kafka.cluster import Cluster as Connection
 from cutover_app.kafka.ruled import foreign_rules
@@ -371,6 +371,22 @@ def test_report_doubts_a_topic_with_foreign_records(planned: Run) -> None:
     report = planned.report()
     assert report["exit"] == 3
     assert "1 records of" in report["reasons"][0]
+
+
+def test_report_and_the_list_of_fixes_doubt_a_topic_that_is_gone(planned: Run) -> None:
+    """Books that say what was found are there, and the topic that would show it is not: nobody knows what it said."""
+
+    async def gone() -> None:
+        async with Connection(Broker.parse(planned.bootstrap)) as connection:
+            await delete(connection, [changelog_of(planned.contract, FAMILIES_TABLE)])
+
+    asyncio.run(planned.checkpoint([legacy(1)], [rebuilt(1, total=1)]))
+    assert planned("fixed", "wrong_value").code == 0
+    assert planned("fixed").code == 3
+    asyncio.run(gone())
+    report = planned.report()
+    assert report["exit"] == 3
+    assert any("families-changelog does not exist" in each for each in report["reasons"])
 
 
 def test_report_doubts_a_judge_that_stands_still(planned: Run) -> None:

@@ -46,6 +46,7 @@ def fold(*verdicts: Verdict) -> VerdictFold:
 def books(partition: int = 0, *, pairs: int = 5, frontiers: bool = True) -> Books:
     row = Books("sha256:00", partition, at=9)
     row.clock.now = 10_000
+    row.reach(row.source_index(Source(REBUILT, "orders.v2", "", 0)), (0, 0), NOW)
     for side in (LEGACY, REBUILT):
         row.ledgers[side].accepted = row.ledgers[side].tallies[PAIRED] = pairs
         if frontiers:

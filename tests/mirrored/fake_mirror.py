@@ -78,6 +78,13 @@ class FakeMirror:
             assert time.monotonic() < deadline, f"{self.copied} of {copied} copied"
             await asyncio.sleep(0.1)
 
+    async def until_told(self) -> None:
+        """Wait until all that has been copied has been told."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._told != self._done:
+            assert time.monotonic() < deadline, f"{self._told} of {self._done} told"
+            await asyncio.sleep(0.1)
+
     async def again(self, back: int) -> None:
         """Copy the last records of each partition once more, as after a crash before the next flush."""
         for place in self._places:

@@ -108,15 +108,20 @@ def test_plan_warns_of_a_mirror(kafka: Cluster, legacy: Cluster, tmp_path: Path)
         fake.base64 = True
         async with fake:
             await publish(legacy.bootstrap, topic, 3)
-            await fake.until(3)
+            await fake.until(4)
+            await fake.until_told()
 
     create_topics_now(kafka.bootstrap, {offsets: 1}, configs={"cleanup.policy": "compact"})
+    asyncio.run(publish(legacy.bootstrap, topic, 1))
+    silent = " ".join(command(shop, contract, "plan").stdout.split())
+    assert f"warning: no mirror has told yet that it has copied anything of {topic}: is it running" in silent
     asyncio.run(mirror())
     done = command(shop, contract, "plan")
     text = " ".join(done.stdout.split())
 
     assert done.returncode == 0
     assert "cannot be proven" not in text
+    assert "no mirror has told" not in text
     assert f"warning: the mirror writes the values of headers as Base64 text: partition 0 of {topic}, offset 0" in text
 
 
