@@ -250,6 +250,9 @@ def _known(fields: Mapping[str, FieldRule], base: Path) -> Iterable[Pattern]:
 def _known_items(rule: FieldRule, path: Path) -> Iterable[Pattern]:
     """Yield the same for what an item is made of; the items of a default may have other fields."""
     default = rule.default if isinstance(rule.default, list) else []
+    values = [each for item in default if isinstance(item, dict) for each in item.values()]
+    if any(isinstance(each, list | dict) for each in values):
+        return
     if rule.fields is not None:
         more = {name for each in default if isinstance(each, dict) for name in each}
         for place, known in _known(rule.fields, (*path, ITEMS)):

@@ -112,7 +112,8 @@ class Compiler:
         if steps:
             # Null goes past the steps for texts, to the table that has an entry for it.
             of_null = steps[len(_text_steps(rule)) :] if self._is_nullable(rule) else []
-            read = _with_steps(read, steps, of_null, hidden=self._hides(path))
+            shared = ITEMS in path and (rule.from_ or "").startswith("$")
+            read = _with_steps(read, steps, of_null, hidden=self._hides(path), shared=shared)
         if rule.has_default:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
@@ -148,7 +149,7 @@ class Compiler:
     def _sources(self, rule: FieldRule, path: Path) -> list[Read]:
         """Return what reads the legacy values that a value is made of, and the parts of a text as they are in it."""
         if rule.concat is not None:
-            read = [unless(self._plain(part, path), self._said_by(part)) for part in rule.concat if part.from_]
+            read = [unless(self._plain(part, path), self._said_by(part)) for part in rule.concat if part.const is None]
             return [*read, *(source for part in rule.concat for source in self._sources(part, path))]
         return [read_path(rule.from_)] if rule.from_ is not None else []
 
@@ -387,11 +388,14 @@ def _with_default(read: Read, default: Value) -> Read:
     return defaulted
 
 
-def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: bool) -> Read:
-    """Take a value through `steps`, a null through `of_null`; a null that a step makes stays."""
+def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: bool, shared: bool) -> Read:
+    """Take a value through `steps`, a null through `of_null`; a null that a step makes stays.
 
-    def stepped(item: Value, message: Message) -> Value:
-        value = original = read(item, message)
+    What all items share (`shared`) is made once, and is one object: it may be large, and they may be many.
+    """
+
+    def made_of(original: Value) -> Value:
+        value = original
         if value is ABSENT or type(value) is Hole:
             return value
         try:
@@ -403,7 +407,18 @@ def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: b
             return _hole(error, original, hidden=hidden)
         return value
 
-    return stepped
+    if not shared:
+        return lambda item, message: made_of(read(item, message))
+    last: tuple[Value, Value] = ABSENT, ABSENT
+
+    def once(item: Value, message: Message) -> Value:
+        nonlocal last
+        original = read(item, message)
+        if original is not last[0]:
+            last = original, made_of(original)
+        return last[1]
+
+    return once
 
 
 def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:

@@ -179,10 +179,19 @@ _DIGESTS: Final = {
 }
 
 
-def digest_of(texts: Iterable[str], data: bytes) -> str:
-    """Return the name of the digest that `data` is of one of these texts, or ""."""
-    for name in _DIGESTS.get(len(data), ()):
-        for text in texts:
-            if hashlib.new(name, text.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest() == data:
-                return name
-    return ""
+class Digests:
+    """Tells digests of some texts; each kind is made once, when something has its length."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._made: dict[str, frozenset[bytes]] = {}
+
+    def name_of(self, data: bytes) -> str:
+        """Return the name of the digest that `data` is of one of the texts, or ""."""
+        return next((name for name in _DIGESTS.get(len(data), ()) if data in self._all(name)), "")
+
+    def _all(self, name: str) -> frozenset[bytes]:
+        if name not in self._made:
+            made = (hashlib.new(name, text, usedforsecurity=False).digest() for text in self._texts)
+            self._made[name] = frozenset(made)
+        return self._made[name]

@@ -6,8 +6,8 @@ records give the same pairs.
 
 1. Equal messages are paired, in order: equal digests, and values that fit under a tolerance, as many pairs as can be
    (above `CLOSEST_MAX` records of one digest: in order). Those that say the same are paired first, unless that makes
-   fewer pairs, or one overtake another. Where paths are sealed, those that leak nothing are paired first, the others
-   then: a plaintext in a record does not make it another message.
+   fewer pairs, or one overtake another, or more actual messages older than their expected ones. Where paths are sealed,
+   those that leak nothing are paired first, the others then: a plaintext in a record does not make it another message.
 2. Among what is left and closed, leaving out the repetitions of a record paired in step 1, the closest are paired first
    (fewest differing paths, ties by order). Above `CLOSEST_MAX` leftovers of one key: by order. Where a match key is
    unique, open records take part too, because a partner with another value is a partner all the same.
@@ -71,19 +71,34 @@ def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[t
 
     Two that fit could be kept apart by a choice that looks no further than the next record; of very many that takes too
     long, and they are paired in order. Those that say the same are paired first, because one that is missing would
-    shift all that come after it, unless that makes fewer pairs, or crosses some: who rounds says what other messages
-    say, too.
+    shift all that come after it, unless that makes fewer pairs, or crosses some, or pairs more with what was published
+    before them: who rounds says what other messages say, too.
     """
     fit = _fitting if len(expected) + len(actual) > CLOSEST_MAX else _most
     plain = fit((expected, actual), distance)
     same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
     taken = {record.position for both in same for record in both}
     rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
-    # By the order of both lists: when records came in plays no part.
-    of_expected, of_actual = ({record.position: n for n, record in enumerate(side)} for side in (expected, actual))
+    of_expected = {record.position: place for place, record in enumerate(expected)}
     alike = sorted(same + fit(rest, distance), key=lambda both: of_expected[both[0].position])
-    places = [of_actual[partner.position] for _, partner in alike]
-    return alike if (len(alike), places == sorted(places)) >= (len(plain), True) else plain
+    good = len(alike), not _is_crossed(alike), -_early(alike)
+    return alike if good >= (len(plain), True, -_early(plain)) else plain
+
+
+def _is_crossed(pairs: list[tuple[Rec, Rec]]) -> bool:
+    """Tell whether one pair overtakes another; between two partitions of a topic there is no order."""
+    last: dict[tuple[int, int], tuple[int, int]] = {}
+    for e, a in pairs:
+        lane, place = (e.source, a.source), (a.offset, a.index)
+        if place < last.get(lane, place):
+            return True
+        last[lane] = place
+    return False
+
+
+def _early(pairs: list[tuple[Rec, Rec]]) -> int:
+    """Count the pairs whose actual message is older than the expected one: it is the copy of another, perhaps."""
+    return sum(a.timestamp < e.timestamp for e, a in pairs)
 
 
 def _fitting(sides: Sequence[list[Rec]], distance: Distance) -> list[tuple[Rec, Rec]]:

@@ -388,6 +388,8 @@ def texts_in(value: Value) -> tuple[str, ...]:
         return tuple(text for each in inner for text in texts_in(each))
     if type(value) is str:
         return (value,) if value else ()
+    if type(value) is Decimal and value == (whole := value.to_integral_value()):
+        return (f"{whole:f}",)  # strict numbers have it with `.0`, and it may be published without
     return (
         () if value is None or value is ABSENT or type(value) in {bool, Hole, Secret} else (canonical(value).decode(),)
     )

@@ -23,10 +23,13 @@ from cutover_app.core import sealing
 from cutover_app.core.canonical import Value, canonical, reader
 from cutover_app.core.compare import Exposed, Show
 from cutover_app.core.frames import SEALED_BESIDE
-from cutover_app.core.needles import Piece, digest_of, find, needles_of
-from cutover_app.core.paths import FIELDS, Step, render_step
+from cutover_app.core.needles import Digests, Piece, find, needles_of
+from cutover_app.core.paths import FIELDS, NAME_CHARS_MAX, Step, render_step
 from cutover_app.core.rules import Lifted, Rules, Secret, texts_in
 from cutover_app.core.verdicts import Finding
+
+NAMED_CHARS_MIN: Final = 10
+"""Characters of a plaintext that is looked for in paths as it is; a shorter one may be the name of a field."""
 
 KEY_PLACE: Final = "$key"
 HEADERS_PLACE: Final = "$headers"
@@ -181,8 +184,8 @@ class _Search:
     def __init__(self, plain: Plaintexts, key: Sequence[Value], show: Show) -> None:
         self.findings: dict[str, Finding] = {}
         self._plain = plain
-        self._values = texts_in([each for _, each in _read(plain.values)])
-        """Those that the contract itself says among them: known or not, a digest is no encryption."""
+        # Those that the contract itself says among them: known or not, a digest is no encryption.
+        self._digests = Digests([*plain.texts, *texts_in([each for _, each in _read(plain.values)])])
         self._vouched = [text.encode("utf-8", "surrogatepass") for part in key for text in texts_in(part)]
         self._show = show
 
@@ -202,7 +205,7 @@ class _Search:
 
     def _why_digest(self, value: str, form: str) -> str:
         data = sealing.decoded(value) if form == sealing.ANY else sealing.from_hex(value)
-        name = digest_of([*self._plain.texts, *self._values], data) if data else ""
+        name = self._digests.name_of(data) if data else ""
         return f"a digest of the value ({name}), which is no encryption" if name else ""
 
     def pieces(self, pieces: list[Piece]) -> None:
@@ -210,9 +213,10 @@ class _Search:
         for number, form in find(self._plain.texts, pieces, self._vouched).items():
             place, data = pieces[number]
             text = data.decode("utf-8", "replace")
-            self._add(_without(place, self._plain.texts), self._show.mask(text), _note(form))
+            self._add(place, self._show.mask(text), _note(form))
 
     def _add(self, place: str, shown: Any, note: str) -> None:
+        place = _without(place, self._plain.texts)
         self.findings.setdefault(place, Finding("unsealed", place, actual=shown, note=note))
 
 
@@ -223,7 +227,10 @@ def _note(form: str) -> str:
 def _without(path: str, texts: Iterable[str]) -> str:
     """Return a path, or as much of it as can be shown where a field or header is named after a plaintext."""
     data = path.encode("utf-8", "surrogatepass")
-    if not any(needle.data in data for text in texts for needle in needles_of(text)):
+    quoted = (canonical(text[:NAME_CHARS_MAX]).decode()[1:-1] for text in texts if len(text) >= NAMED_CHARS_MIN)
+    if not any(needle.data in data for text in texts for needle in needles_of(text)) and not any(
+        each in path for each in quoted
+    ):
         return path
     return (HEADERS_PLACE if path.startswith(HEADERS_PLACE) else "$") + FIELDS.value
 

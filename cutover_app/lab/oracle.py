@@ -260,7 +260,7 @@ def _pair_equal(expected: list[Known], actual: list[Known], terms: Terms) -> lis
 def _fitting(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
     """Pair all at once, or first the n-th of a value with the n-th of the same, and then the rest.
 
-    The latter if that pairs more, or as many and nobody overtakes anybody.
+    The latter if that pairs more, or as many and nobody overtakes anybody of its lane, nor are more of them early.
     """
     way = _one_by_one if len(left) + len(right) > limits.CLOSEST_MAX else _fullest
     at_once = way(left, right, terms)
@@ -271,9 +271,20 @@ def _fitting(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:
     taken = {known.origin for pair in fits for known in pair}
     rest = [[known for known in side if known.origin not in taken] for side in (left, right)]
     fits += way(rest[0], rest[1], terms)
-    ahead = [(left.index(e), right.index(a)) for e, a in fits]
-    crossed = any(i < k and j > m for i, j in ahead for k, m in ahead)
-    return fits if len(fits) > len(at_once) or (len(fits) == len(at_once) and not crossed) else at_once
+    crossed = any(
+        (e.source, a.source) == (f.source, b.source)
+        and left.index(e) < left.index(f)
+        and right.index(a) > right.index(b)
+        for e, a in fits
+        for f, b in fits
+    )
+    better = (len(fits), not crossed, -_early(fits)) >= (len(at_once), True, -_early(at_once))
+    return fits if better else at_once
+
+
+def _early(pairs: list[Pair]) -> int:
+    """How many actual messages are older than what they are held against."""
+    return sum(a.entry.timestamp < e.entry.timestamp for e, a in pairs)
 
 
 def _one_by_one(left: list[Known], right: list[Known], terms: Terms) -> list[Pair]:

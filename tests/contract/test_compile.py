@@ -662,6 +662,9 @@ def test_a_default_of_items_may_have_fields_of_its_own() -> None:
         bare = [{name: each for name, each in line.items() if name != "extra"} for line in lines]
         assert actual.digest == made.observe(record({"id": 1, "l": bare})).digest
     contract("rebuild: {id: id, l: {each: l, fields: {a: a}, default: [{b: 1}]}}\nsensitive: ['l[*].b']\n")
+    deep = compiled(rest.replace("fields: {a: a}", "fields: {o.a: a}").replace("{b: 1}", "{o: {b: 1}}"))
+    (expected,) = deep.rebuild(record({"id": 1}))
+    assert expected.digest == deep.observe(record({"id": 1, "l": [{"o": {"b": 1}}], "more": 2})).digest
     contract("rebuild: {id: id, r: {from: g, upper: true, map: {G: {x: 1}}}}\nsensitive: [r.x]\n")
 
 

@@ -1,5 +1,6 @@
 """Rebuild mappings: what each rule makes of a legacy message, and what it leaves a hole for."""
 
+import time
 from typing import Any
 
 import pytest
@@ -377,3 +378,17 @@ def test_a_constant_with_a_point_stays_one_where_numbers_are_strict() -> None:
         (loose,) = compiled(rest).rebuild(record({"id": 1}))
         assert strict.payload == b'{"id":1,"x":' + payload + b"}"
         assert loose.payload == b'{"id":1,"x":' + payload.removesuffix(b".0") + b"}"
+
+
+@pytest.mark.parametrize("rule", ["upper: true", "as: string", "as: date", "map: {A: b}"])
+def test_what_all_items_share_is_made_once(rule: str) -> None:
+    """A large value of the whole message in each of very many items: made anew, it would fill memory or take minutes."""
+    shared: Any = 10**4000 if rule == "as: string" else "x" * 100_000
+    made = compiled(f"rebuild: {{id: id, l: {{each: l, fields: {{a: {{from: $.t, {rule}}}}}}}}}\n")
+    began = time.monotonic()
+    (entry,) = made.rebuild(record({"id": 1, "t": shared, "l": [{}] * 20_000}))
+    assert time.monotonic() - began < 3
+    assert entry.kind == (REBUILD_FAILED if "as: date" != rule and "map" not in rule else MESSAGE)
+    (small,) = made.rebuild(record({"id": 1, "t": "A" if "map" in rule else "7", "l": [{}, {}]}))
+    (other,) = made.rebuild(record({"id": 1, "t": "B" if "map" in rule else "8", "l": [{}, {}]}))
+    assert (small.payload, small.beside) != (other.payload, other.beside)

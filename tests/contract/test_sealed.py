@@ -562,3 +562,45 @@ def test_a_list_that_says_the_same_very_often_is_not_too_long() -> None:
     (large,) = made.rebuild(record({"no": 1, "l": [number % 10 for number in range(300_000)]}))
     (larger,) = made.rebuild(record({"no": 1, "l": [number % 10 for number in range(900_000)]}))
     assert (large.kind, larger.kind) == (0, 0)
+
+
+def test_very_many_sealed_values_are_looked_through_once() -> None:
+    """Each ciphertext of the length of a digest may be one of any plaintext."""
+    made = compiled("rebuild: {id: no, s: s}\nsealed: ['s[*]']\n")
+    legacy = {"no": 1, "s": [f"account {number:08d}" for number in range(1000)]}
+    rng = random.Random(1)
+    began = time.monotonic()
+    assert not found(
+        {"id": 1, "s": [base64.b64encode(rng.randbytes(32)).decode() for _ in range(1000)]}, legacy, made=made
+    )
+    assert time.monotonic() - began < 4
+
+
+def test_a_strict_number_is_found_without_its_point_too() -> None:
+    """12345678901.0 is another number than 12345678901 there, and the same plaintext."""
+    made = compiled("rebuild: {id: no, p: {from: p, sealed: any}}\ncompare: {numbers: strict}\n")
+    legacy, around = b'{"no":1,"p":12345678901.0}', (("h", b"12345678901"),)
+    (expected,) = made.rebuild(record(legacy))
+    said = made.diff(expected, made.observe(record({"id": 1, "p": sealed()}, headers=around)))
+    assert places(list(said)) == [("unsealed", "$headers.h")]
+
+
+@pytest.mark.parametrize("text", ['Kim "MJ" Minsu Park', "C:\\users\\minsu.park", "x" * 100 + "y" * 100])
+def test_no_path_shows_a_plaintext_in_another_spelling(text: str) -> None:
+    """Names in paths are quoted, and cut."""
+    made = compiled(
+        "rebuild: {id: no, phone: {from: tel, sealed: any}}\ncompare: {ignore: [{path: $.meta, reason: new}]}\n"
+    )
+    said = found({"id": 1, "phone": sealed(), "meta": {text: text}}, {"no": 1, "tel": text}, made=made)
+    assert places(said) == [("unsealed", "$.*")]
+    made = compiled("rebuild: {id: no, m: m}\nsealed: ['m.*']\n")
+    said = found({"id": 1, "m": {text: "plain text of some length"}}, {"no": 1, "m": {"a": text}}, made=made)
+    assert text[:40] not in repr(said)
+
+
+def test_a_text_within_a_text_is_searched_too() -> None:
+    """A sealed text of several parts, one of which has parts of its own."""
+    made = compiled("rebuild: {id: no, n: {concat: [{concat: [a, b]}, c], sep: ' ', sealed: any}}\n")
+    legacy = {"no": 1, "a": "010", "b": "87654321", "c": "x"}
+    around = (("h", b"01087654321"),)
+    assert places(found({"id": 1, "n": sealed()}, legacy, made=made, headers=around)) == [("unsealed", "$headers.h")]

@@ -304,6 +304,26 @@ def test_under_a_tolerance_it_plays_no_part_when_records_came_in(count: int) -> 
     assert offsets(pair(expected, actual, False, far_apart).equal) == known
 
 
+def test_who_says_the_same_but_was_published_before_is_no_partner() -> None:
+    """A rounding producer: the first one's actual says what the second one says, whose own has still to come."""
+    first, second, actual = near(1, 10), near(2, 11), near(10, 11)
+    first.timestamp, actual.timestamp, second.timestamp = 1_000, 1_300, 31_000
+    assert [(1, 10)] == offsets(pair([first, second], [actual], False, far_apart).equal)
+
+    second.timestamp = 1_200  # written before it: it may well be its own
+    assert [(2, 10)] == offsets(pair([first, second], [actual], False, far_apart).equal)
+
+
+def test_between_partitions_nobody_overtakes_anybody() -> None:
+    """A key that lies in two partitions has no order between them: who says the same is the partner."""
+    expected = [near(1, 10), near(3, 12), near(2, 11), near(4, 13)]
+    actual = [near(10, 10), near(11, 11), near(12, 12), near(13, 13)]
+    for record in (expected[2], expected[3]):
+        record.source = 1
+
+    assert {(1, 10), (2, 11), (3, 12), (4, 13)} == set(offsets(pair(expected, actual, False, far_apart).equal))
+
+
 def test_who_does_not_find_its_own_among_very_many_is_told_why() -> None:
     """Beyond the limit not every way to pair has been tried, and that is said beside what is left."""
     count = CLOSEST_MAX
