@@ -382,7 +382,7 @@ def test_a_constant_with_a_point_stays_one_where_numbers_are_strict() -> None:
 
 @pytest.mark.parametrize("rule", ["upper: true", "as: string", "as: date", "map: {A: b}"])
 def test_what_all_items_share_is_made_once(rule: str) -> None:
-    """A large value of the whole message in each of very many items: made anew, it would fill memory or take minutes."""
+    """A large value of the whole message in each of very many items: made anew, it would fill memory, or take long."""
     shared: Any = 10**4000 if rule == "as: string" else "x" * 100_000
     made = compiled(f"rebuild: {{id: id, l: {{each: l, fields: {{a: {{from: $.t, {rule}}}}}}}}}\n")
     began = time.monotonic()
