@@ -63,8 +63,7 @@ async def _about_proof(contract: Contract) -> list[str]:
     untold = [number for number in filled if number not in told]
     if not untold:
         return []
-    mirror = contract.legacy.mirror
-    name = (mirror.topic if isinstance(mirror, Mirror) else None) or contract.legacy.topic
+    name = contract.legacy.original
     which = f"of partitions {', '.join(map(str, untold[:8]))} of {name}" if told else f"of {name}"
     return [f"no mirror has told yet that it has copied anything {which}: is it running, and does it copy this topic?"]
 

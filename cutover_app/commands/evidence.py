@@ -149,8 +149,7 @@ class Observer:
         topics = await cluster.topics([*reader.topics, self.sources[REBUILT], intake])
         sources = [(await home.topics([name])).get(name) for home, name in zip(self._homes, self.sources, strict=True)]
         # Before the books are read, which may take a while: what has come since then is nobody's lag.
-        newest = await cluster.points(topics[intake], YOUNGEST) if intake in topics else {}
-        ends = await cluster.offsets(topics[intake], LATEST) if intake in topics else {}
+        newest, ends = await self._ends_of(topics.get(intake))
         await self._topics.catch_up([topics[name] for name in reader.topics if name in topics], reader.take)
         legacy, rebuilt = [await self._behind(home, topic) for home, topic in zip(self._homes, sources, strict=True)]
         self.behind = legacy, rebuilt
@@ -206,6 +205,11 @@ class Observer:
             unread={number: max(0, stable.get(number, end) - at[number]) for number, end in ends.items()},
             held={number: max(0, end - max(at[number], stable.get(number, end))) for number, end in ends.items()},
         )
+
+    async def _ends_of(self, topic: Topic | None) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
+        if topic is None:
+            return {}, {}
+        return await self._cluster.points(topic, YOUNGEST), await self._cluster.offsets(topic, LATEST)
 
     async def _extent(self, topic: Topic | None) -> tuple[dict[int, int], dict[int, int]]:
         if topic is None:

@@ -256,12 +256,10 @@ def _conclude(evidence: Evidence, sides: list[Side]) -> tuple[str, list[str]]:
     ]
     past = evidence.verdicts.past(evidence.marks)
     newest_ms = max((mark.from_ms for mark in evidence.marks.values()), default=0)
-    if past and not evidence.read_since:
+    if past and not (evidence.read_since and _has_come_since(evidence, newest_ms)):
+        what = "judged: ask again" if evidence.read_since else "read"
         since = f"since the fix ({show_time(newest_ms)})"
-        doubts.append(f"nothing that the rebuilt producer published {since} has been read")
-    elif past and not _has_come_since(evidence, newest_ms):
-        since = f"since the fix ({show_time(newest_ms)})"
-        doubts.append(f"nothing that the rebuilt producer published {since} has been judged: ask again")
+        doubts.append(f"nothing that the rebuilt producer published {since} has been {what}")
     if problems and sides[LEGACY].paired:
         return CONCLUSION_PROBLEMS, problems + doubts
     if doubts:

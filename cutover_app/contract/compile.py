@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -35,8 +34,7 @@ from cutover_app.contract.mapping import FieldRule, repeats_values, targets_of
 from cutover_app.contract.models import Contract
 from cutover_app.contract.places import hidden_targets, made_paths, sealed_paths
 from cutover_app.contract.rebuild import Compiler
-from cutover_app.contract.secret_values import Budget, Build, OversizedError
-from cutover_app.contract.sizes import oversized
+from cutover_app.contract.sizes import within_limits
 from cutover_app.core import limits
 from cutover_app.core.canonical import Value, canonical, digest, reader, unsorted_json
 from cutover_app.core.compare import Show
@@ -401,22 +399,14 @@ def _maker(contract: Contract, rules: Rules) -> tuple[Maker, bytes]:
         hidden = hidden_targets(contract.rebuild, rules)
         compiler = Compiler(contract.lookups, rules, strict=strict, hidden=hidden)
         build = compiler.fields(contract.rebuild, ())
-        if repeats_values(contract.rebuild) or rules.seals:
-            return lambda message: [_within_limits(build, compiler.budget, message, rules)], b""
+        repeats = repeats_values(contract.rebuild)
+        if repeats or rules.seals:
+            return lambda message: [within_limits(build, compiler.budget, message, rules, repeats=repeats)], b""
         return lambda message: [build(message, message)], b""
     file = contract.file
     function, source = load_hook(contract.rebuild.python, contract.folder, file, contract.rebuild_line)
     read = reader(strict=strict)
     return lambda message: call_hook(function, read, message), source
-
-
-def _within_limits(build: Build, budget: Budget, message: Message, rules: Rules) -> Message | HookError:
-    budget.begin()
-    with suppress(OversizedError):
-        made: Message = build(message, message)
-        if not oversized(made, rules, limits.ENTRY_BYTES_MAX):
-            return made
-    return HookError(f"oversized: more than {limits.ENTRY_BYTES_MAX} characters")
 
 
 def raw_digest(record: Record) -> bytes:

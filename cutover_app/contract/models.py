@@ -102,6 +102,11 @@ class Legacy(Model):
     when: Condition | None = None
     compacted: bool = False
 
+    @property
+    def original(self) -> str:
+        """The topic's name on its own cluster; a copy may have another."""
+        return (self.mirror.topic if isinstance(self.mirror, Mirror) else None) or self.topic
+
     @model_validator(mode="after")
     def _one_way(self) -> "Legacy":
         if self.broker is not None and self.mirror is not None:

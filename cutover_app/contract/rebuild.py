@@ -112,8 +112,10 @@ class Compiler:
         if steps:
             # Null goes past the steps for texts, to the table that has an entry for it.
             of_null = steps[len(_text_steps(rule)) :] if self._is_nullable(rule) else []
-            shared = ITEMS in path and (rule.from_ or "").startswith("$")
-            read = _with_steps(read, steps, of_null, hidden=self._hides(path), shared=shared)
+            if ITEMS in path and (rule.from_ or "").startswith("$"):
+                read = _once(read, _with_steps(read_path("."), steps, of_null, hidden=self._hides(path)))
+            else:
+                read = _with_steps(read, steps, of_null, hidden=self._hides(path))
         if rule.has_default:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
@@ -388,14 +390,11 @@ def _with_default(read: Read, default: Value) -> Read:
     return defaulted
 
 
-def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: bool, shared: bool) -> Read:
-    """Take a value through `steps`, a null through `of_null`; a null that a step makes stays.
+def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: bool) -> Read:
+    """Take a value through `steps`, a null through `of_null`; a null that a step makes stays."""
 
-    What all items share (`shared`) is made once, and is one object: it may be large, and they may be many.
-    """
-
-    def made_of(original: Value) -> Value:
-        value = original
+    def stepped(item: Value, message: Message) -> Value:
+        value = original = read(item, message)
         if value is ABSENT or type(value) is Hole:
             return value
         try:
@@ -407,18 +406,21 @@ def _with_steps(read: Read, steps: list[Step], of_null: list[Step], *, hidden: b
             return _hole(error, original, hidden=hidden)
         return value
 
-    if not shared:
-        return lambda item, message: made_of(read(item, message))
+    return stepped
+
+
+def _once(read: Read, made_of: Read) -> Read:
+    """Make something of a value that all items share once: it may be large, and they may be many."""
     last: tuple[Value, Value] = ABSENT, ABSENT
 
-    def once(item: Value, message: Message) -> Value:
+    def made(item: Value, message: Message) -> Value:
         nonlocal last
         original = read(item, message)
         if original is not last[0]:
-            last = original, made_of(original)
+            last = original, made_of(original, message)
         return last[1]
 
-    return once
+    return made
 
 
 def _hole(error: CastError, value: Value, *, hidden: bool) -> Hole:

@@ -182,8 +182,8 @@ _DIGESTS: Final = {
 class Digests:
     """Tells digests of some texts; each kind is made once, when something has its length."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = [text.encode("utf-8", "surrogatepass") for text in texts]
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
         self._made: dict[str, frozenset[bytes]] = {}
 
     def name_of(self, data: bytes) -> str:
@@ -192,6 +192,6 @@ class Digests:
 
     def _all(self, name: str) -> frozenset[bytes]:
         if name not in self._made:
-            made = (hashlib.new(name, text, usedforsecurity=False).digest() for text in self._texts)
-            self._made[name] = frozenset(made)
+            data = (text.encode("utf-8", "surrogatepass") for text in self._texts)
+            self._made[name] = frozenset(hashlib.new(name, each, usedforsecurity=False).digest() for each in data)
         return self._made[name]

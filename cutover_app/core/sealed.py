@@ -184,14 +184,15 @@ class _Search:
     def __init__(self, plain: Plaintexts, key: Sequence[Value], show: Show) -> None:
         self.findings: dict[str, Finding] = {}
         self._plain = plain
+        self._values: list[Value] = [value for _, value in _read(plain.values)]
         # Those that the contract itself says among them: known or not, a digest is no encryption.
-        self._digests = Digests([*plain.texts, *texts_in([each for _, each in _read(plain.values)])])
+        self._digests = Digests([*plain.texts, *texts_in(self._values)])
         self._vouched = [text.encode("utf-8", "surrogatepass") for part in key for text in texts_in(part)]
         self._show = show
 
     def values(self, values: list[tuple[str, str, Value]]) -> None:
         """Look at the sealed values: their form, and whether they contain a plaintext."""
-        empty = sum(value == "" for _, value in _read(self._plain.values))
+        empty = self._values.count("")
         for place, form, value in values:
             if value == "" and empty:
                 empty -= 1

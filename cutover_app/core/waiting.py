@@ -205,15 +205,12 @@ def _backlog(look: Look) -> Reason | None:
 
 
 def _frontier(look: Look) -> Reason | None:
-    waiting = [one for one in look.sides if one.pending and not one.is_closing and _stale_opposite(look, one)]
-    if not waiting:
-        return None
     said = [
         f"{one.pending:,} {one.side} messages are pending, and nobody knows how complete {name} is"
-        for one in waiting
-        if (name := _stale_opposite(look, one))
+        for one in look.sides
+        if one.pending and not one.is_closing and (name := _stale_opposite(look, one))
     ]
-    return Reason("W14", "frontier", "; ".join(said), stands=True)
+    return Reason("W14", "frontier", "; ".join(said), stands=True) if said else None
 
 
 def _stale_opposite(look: Look, one: SideLook) -> str:

@@ -120,8 +120,7 @@ def _legacy_cluster(contract: Contract) -> Iterator[Acl]:
     if is_direct(contract):
         yield from _topics(WORKER, [legacy.topic], ["Read"], "read what the producer publishes", cluster=LEGACY)
     elif isinstance(legacy.mirror, Mirror):
-        original = legacy.mirror.topic or legacy.topic
-        yield from _topics(WORKER, [original], ["Read"], "prove that the copy is complete", cluster=LEGACY)
+        yield from _topics(WORKER, [legacy.original], ["Read"], "prove that the copy is complete", cluster=LEGACY)
         offsets = legacy.mirror.offsets
         name, pattern = (MIRROR_OFFSETS, PREFIXED) if offsets is None else (offsets, LITERAL)
         yield from _topics(WORKER, [name], ["Read"], "how far the mirror has copied", pattern=pattern)

@@ -32,7 +32,7 @@ async def header_damage(contract: Contract) -> str:
     copies = await _newest(work_broker(contract, request_timeout=ASK_SECONDS), topic)
     if not copies:
         return ""
-    source = mirror.topic or topic
+    source = contract.legacy.original
     since: dict[int, int] = {}
     for each in copies:
         since[each.partition] = min(each.timestamp, since.get(each.partition, each.timestamp))

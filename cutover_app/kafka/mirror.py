@@ -284,7 +284,7 @@ def legacy_topic(contract: Contract) -> LegacyTopic:
     mirror, broker = contract.legacy.mirror, legacy_broker(contract, request_timeout=ASK_SECONDS)
     assert isinstance(mirror, Mirror)
     assert broker is not None
-    return LegacyTopic(broker, mirror.topic or contract.legacy.topic, isolation=mirror.isolation)
+    return LegacyTopic(broker, contract.legacy.original, isolation=mirror.isolation)
 
 
 def mirror_offsets(contract: Contract) -> MirrorOffsets:
@@ -292,7 +292,7 @@ def mirror_offsets(contract: Contract) -> MirrorOffsets:
     mirror, copy = contract.legacy.mirror, contract.legacy.topic
     assert isinstance(mirror, Mirror)
     work = work_broker(contract, request_timeout=ASK_SECONDS)
-    return MirrorOffsets(work, source=mirror.topic or copy, copy=copy, topic=mirror.offsets)
+    return MirrorOffsets(work, source=contract.legacy.original, copy=copy, topic=mirror.offsets)
 
 
 def mirror_sampler(
