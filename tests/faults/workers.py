@@ -58,10 +58,11 @@ async def killed_at_each_place(ground: Ground, seen: Seen) -> None:
 
     async def chain(stage: Stage) -> None:
         for place in places:
-            (worker,) = stage.fleet.start(env={ENVIRONMENT: f"{place}=kill@{TIMES.get(place, 1)}"})
+            (port,) = free_ports(1)
+            (worker,) = stage.fleet.start(env={ENVIRONMENT: f"{place}=kill@{TIMES.get(place, 1)}"}, web_port=port)
             worker.may_end = True
             if place in ("partitions.leaving", "partitions.left"):
-                await asyncio.sleep(8)
+                await at_work(worker, port)
                 worker.process.terminate()
             code = await gone(stage, worker, within=90)
             if code == -signal.SIGKILL and f"cutover: failpoint {place}: kill" in logged(worker):
