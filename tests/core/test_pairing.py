@@ -330,7 +330,10 @@ def test_who_does_not_find_its_own_among_very_many_is_told_why() -> None:
     expected = [near(i, 100 * i) for i in range(count)]
     backwards = [near(1000 + i, 100 * (count - 1 - i) + 1) for i in range(count)]
 
+    waiting = [[near(each.offset, int(each.beside), closed_at=OPEN) for each in side] for side in (expected, backwards)]
+
     assert pair(expected, backwards, False, far_apart).by_order
+    assert pair(*waiting, False, far_apart).by_order  # also while nothing is left over yet
     assert not pair(expected[:4], backwards[:4], False, far_apart).by_order
     assert not pair(expected, [near(2000, 0)], False, far_apart).by_order
 
