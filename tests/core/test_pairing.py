@@ -310,8 +310,17 @@ def test_who_says_the_same_but_was_published_before_is_no_partner() -> None:
     first.timestamp, actual.timestamp, second.timestamp = 1_000, 1_300, 31_000
     assert [(1, 10)] == offsets(pair([first, second], [actual], False, far_apart).equal)
 
-    second.timestamp = 1_200  # written before it: it may well be its own
-    assert [(2, 10)] == offsets(pair([first, second], [actual], False, far_apart).equal)
+    for second.timestamp in (1_200, 1_300):  # written before it, or with it: it may well be its own
+        assert [(2, 10)] == offsets(pair([first, second], [actual], False, far_apart).equal)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_who_says_the_same_is_its_partner_though_another_one_is_missing(early: bool) -> None:
+    """The second is missing, the third says what the last actual says; what both ways share does not decide."""
+    expected, actual = [near(1, 10), near(2, 11), near(3, 12)], [near(10, 9), near(11, 12)]
+    expected[0].timestamp = int(early)
+
+    assert {(1, 10), (3, 11)} == set(offsets(pair(expected, actual, False, far_apart).equal))
 
 
 def test_between_partitions_nobody_overtakes_anybody() -> None:
@@ -335,6 +344,7 @@ def test_who_does_not_find_its_own_among_very_many_is_told_why() -> None:
     assert pair(expected, backwards, False, far_apart).by_order
     assert pair(*waiting, False, far_apart).by_order  # also while nothing is left over yet
     assert not pair(expected[:4], backwards[:4], False, far_apart).by_order
+    assert not pair(*(side[: CLOSEST_MAX // 2] for side in waiting), False, far_apart).by_order
     assert not pair(expected, [near(2000, 0)], False, far_apart).by_order
 
 
