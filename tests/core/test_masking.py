@@ -11,7 +11,16 @@ import msgspec
 import pytest
 
 from cutover_app.core import limits
-from cutover_app.core.compare import MATCHED_MAX, Exposed, Masked, Show, all_differences, differences
+from cutover_app.core.compare import (
+    HIDDEN_NOTE,
+    MATCHED_MAX,
+    NOTED_CHARS,
+    Exposed,
+    Masked,
+    Show,
+    all_differences,
+    differences,
+)
 from cutover_app.core.paths import parse_path
 from cutover_app.core.rules import NO_RULES, Hole, Rule, Rules, Sealed, Sensitive, Tolerance, Unordered, build_rules
 from cutover_app.core.verdicts import Finding
@@ -262,14 +271,27 @@ def test_beyond_a_limit_items_are_matched_by_their_number(items: int) -> None:
     """From the lowest to the highest, and numbers are no texts (9.9 comes before 10.1); either side may be longer."""
     under = (("$.l", Unordered()), ("$.l[*].v", Tolerance(abs=Decimal("0.5"))))
     far = [number * 10 for number in range(items)]
-    more = [each.kind for each in found(_numbers(*far), _numbers(far[-1]), *under)]
-    assert more[:50] == ["missing_field"] * min(50, items - 1)
+    for kept in (far[0], far[-1]):
+        more = [each.kind for each in found(_numbers(*far), _numbers(kept), *under)]
+        assert more[:50] == ["missing_field"] * min(50, items - 1)
     less = [each.kind for each in found(_numbers(far[-1]), _numbers(*far), *under)]
     assert less[:50] == ["unexpected_field"] * min(50, items - 1)
     low, high = ([Decimal(f"{number + off}") for number in range(items)] for off in (0.9, 1.1))
     assert found(_numbers(*low), _numbers(*reversed(high)), *under) == ()
+    assert found(_numbers(*reversed(low)), _numbers(*high), *under) == ()
     (one,) = found(_numbers(*low), _numbers(*high[:-1], high[-1] + 1), *under)
     assert one.kind == "wrong_value"
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(4, 4), (MATCHED_MAX, MATCHED_MAX), (MATCHED_MAX + 1, MATCHED_MAX)])
+def test_up_to_the_limit_items_alike_but_for_two_tolerances_find_each_other(ours: int, theirs: int) -> None:
+    """Two that lie near each other fit crosswise only; beyond the limit that is not found."""
+    under = (("$.l", Unordered()), ("$.l[*].v", Tolerance(abs=1)), ("$.l[*].w", Tolerance(abs=1)))
+    far = [{"v": 100 * number, "w": 0} for number in range(1, MATCHED_MAX)]
+    one = [{"v": 0, "w": 10}, {"v": 1, "w": 0}, {"v": 50, "w": 10}, {"v": 51, "w": 0}, *far]
+    two = [{"v": 51, "w": 10}, {"v": 50, "w": 0}, {"v": 1, "w": 10}, {"v": 0, "w": 0}, *far]
+    said = {each.kind for each in found({"l": one[:ours]}, {"l": two[:theirs]}, *under)}
+    assert ("wrong_value" in said) == (ours > MATCHED_MAX)
 
 
 def test_items_that_are_numbers_themselves_are_matched_under_a_tolerance() -> None:
@@ -290,3 +312,40 @@ def test_of_two_tolerances_the_one_without_wildcard_counts() -> None:
     for under in (rules, rules[::-1]):
         assert found({"m": {"x": 1, "y": 1}}, {"m": {"x": 4, "y": 2}}, *under) == ()
         assert [each.path for each in found({"m": {"x": 1, "y": 1}}, {"m": {"x": 1, "y": 4}}, *under)] == ["$.m.y"]
+
+
+# -- by what a note quotes -------------------------------------------------------------------------------------------
+
+LONG = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@pytest.mark.parametrize(
+    ("secret", "note", "hidden"),
+    [
+        ("abcd", "legacy value xabcdx is too long", True),
+        ("abc", "legacy value xabcx is too long", False),
+        ("abc", 'no entry for "abc" in the table', True),
+        ("abc", "no entry for abc in the table", False),
+        ("abc", "legacy value abc: it does not fit", True),
+        ("abc", "legacy value abc has no zone", True),
+        ("abc", "the legacy value abc: it does not fit", False),
+        ("", 'legacy value "" is no number', False),
+        ('a"bcd', r'legacy value "a\"bcd" is no number', True),
+        (LONG, f"legacy value {LONG[:NOTED_CHARS]}…", True),
+        (LONG, f"legacy value {LONG[: NOTED_CHARS - 1]}…", False),
+        (LONG, f"legacy value {LONG[1:NOTED_CHARS]}…", False),
+    ],
+)
+def test_a_note_that_quotes_a_secret_is_not_shown(secret: str, note: str, hidden: bool) -> None:
+    """As JSON, by its beginning where it is long, and where it is short as the whole that a note speaks of."""
+    (finding,) = all_differences({"a": Hole("k", note)}, {}, NO_RULES, SHOW, [], secret=[secret])
+    assert finding.note == (HIDDEN_NOTE if hidden else note)
+
+
+def test_what_will_not_be_listed_is_not_looked_at() -> None:
+    """One finding more than are listed is still shown, because it names the kind; of those behind it nothing is."""
+    names = [f"f{number:03}" for number in range(limits.FINDINGS_MAX + 2)]
+    wrong = all_differences(dict.fromkeys(names, "a"), dict.fromkeys(names, "b"), NO_RULES, SHOW, [])
+    assert [each.actual for each in wrong[-2:]] == ["b", Masked("string", 1)]
+    holes = all_differences({name: Hole("k", "n") for name in names}, {}, NO_RULES, SHOW, [])
+    assert [each.note for each in holes[-2:]] == ["n", HIDDEN_NOTE]
