@@ -48,7 +48,7 @@ CHECKPOINTS_PER_SECOND: Final = 8
 """A worker with more partitions than it can commit at this pace commits each of them later: a commit has its price."""
 CHECKPOINT_ENTRIES: Final = 20_000
 """Entries of one partition after which changes are committed, whatever their age: it bounds memory."""
-CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+CHECKPOINT_BYTES: Final = 2 * 1024 * 1024
 """Payloads of one partition that wait for partners, about, after which they are committed: then they are on disk."""
 CHECKPOINT_VERDICTS: Final = 2_000
 """Verdicts of one partition after which they are committed: a backlog that is closed as missing makes many at once."""
