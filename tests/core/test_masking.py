@@ -281,6 +281,7 @@ def test_beyond_a_limit_items_are_matched_by_their_number(items: int) -> None:
     assert found(_numbers(*reversed(low)), _numbers(*high), *under) == ()
     (one,) = found(_numbers(*low), _numbers(*high[:-1], high[-1] + 1), *under)
     assert one.kind == "wrong_value"
+    assert found(_numbers(*low, "text", None), _numbers(None, *high, "text"), *under) == ()
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(4, 4), (MATCHED_MAX, MATCHED_MAX), (MATCHED_MAX + 1, MATCHED_MAX)])
