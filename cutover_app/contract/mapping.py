@@ -167,6 +167,11 @@ class FieldRule(Model):
         return "default" in self.model_fields_set
 
     @property
+    def is_of_message(self) -> bool:
+        """Tell whether the source is named from the message on, also inside `each`."""
+        return self.from_ is not None and self.from_.startswith("$")
+
+    @property
     def has_otherwise(self) -> bool:
         """Tell whether a value is given for what `map` or `lookup` does not have."""
         return "otherwise" in self.model_fields_set
@@ -323,10 +328,7 @@ def all_rules(fields: Mapping[str, FieldRule]) -> Iterator[tuple[Place, FieldRul
 
 def repeats_values(fields: Mapping[str, FieldRule]) -> bool:
     """Tell whether a value of the whole message may be in each of many items."""
-    return any(
-        (rule.from_ or "").startswith("$") and ("fields" in place or "item" in place)
-        for place, rule in all_rules(fields)
-    )
+    return any(rule.is_of_message and ("fields" in place or "item" in place) for place, rule in all_rules(fields))
 
 
 def _inner_rules(rule: FieldRule) -> Iterator[tuple[Place, FieldRule]]:

@@ -112,10 +112,9 @@ class Compiler:
         if steps:
             # Null goes past the steps for texts, to the table that has an entry for it.
             of_null = steps[len(_text_steps(rule)) :] if self._is_nullable(rule) else []
-            if ITEMS in path and (rule.from_ or "").startswith("$"):
-                read = _once(read, _with_steps(read_path("."), steps, of_null, hidden=self._hides(path)))
-            else:
-                read = _with_steps(read, steps, of_null, hidden=self._hides(path))
+            is_shared = ITEMS in path and rule.is_of_message
+            made = _with_steps(read_path(".") if is_shared else read, steps, of_null, hidden=self._hides(path))
+            read = _once(read, made) if is_shared else made
         if rule.has_default:
             read = _with_default(read, self.constant(rule.default))
         if rule.when is not None:
@@ -262,7 +261,7 @@ def _renamed(rule: FieldRule) -> str | None:
 
 def _own_name(rule: FieldRule) -> str | None:
     """Return the name where the source of a rule is one field of the same object."""
-    if rule.from_ is None or rule.from_.startswith("$"):
+    if rule.from_ is None or rule.is_of_message:
         return None
     path = parse_path(rule.from_)
     return path[0] if len(path) == 1 and isinstance(path[0], str) else None
