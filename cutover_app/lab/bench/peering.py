@@ -72,15 +72,19 @@ def _quix() -> list[str]:
     return [str(python), "-m", "cutover_app.lab.bench.peers.quix"]
 
 
-def _streams() -> list[str]:
-    """Return the command; the program is compiled at the first time."""
+def java_program(name: str) -> list[str]:
+    """Return the command of one of the programs in Java, compiled anew."""
     libraries = jars(STREAMS_VERSION, "streams") / "*"
     compiler = shutil.which("javac")
     if compiler is None:
         raise LabError("javac was not found: install a Java development kit")
-    classes = lab_directory() / "streams-peer"
-    _run([compiler, "-cp", str(libraries), "-d", str(classes), str(_PEERS / "StreamsPeer.java")])
-    return [java(), "-Xmx1g", "-cp", os.pathsep.join([str(classes), str(libraries)]), "StreamsPeer"]
+    classes = lab_directory() / "java-peers"
+    _run([compiler, "-cp", str(libraries), "-d", str(classes), *map(str, sorted(_PEERS.glob("*.java")))])
+    return [java(), "-Xmx1g", "-cp", os.pathsep.join([str(classes), str(libraries)]), name]
+
+
+def _streams() -> list[str]:
+    return java_program("StreamsPeer")
 
 
 def _run(words: Sequence[str]) -> None:
@@ -121,16 +125,18 @@ async def measure_peer(prepared: Prepared, peer: Peer, name: str) -> Run:
     return Run(after - before, ended - began, meter.cpu_between(began, ended), meter.peak(), counts)
 
 
-def _start(prepared: Prepared, peer: Peer, name: str, verdicts: str) -> Worker:
+def sources(prepared: Prepared) -> dict[str, str]:
+    """Return the environment that tells a program which topics to read, and where."""
     legacy, rebuilt = prepared.topics
+    return {"PEER_BROKER": prepared.cluster.bootstrap, "PEER_LEGACY": legacy, "PEER_REBUILT": rebuilt}
+
+
+def _start(prepared: Prepared, peer: Peer, name: str, verdicts: str) -> Worker:
     directory = prepared.folder / name
     directory.mkdir()
-    env = {
+    env = sources(prepared) | {
         "PYTHONPATH": str(_PROJECT),
         "PEER_ID": name,
-        "PEER_BROKER": prepared.cluster.bootstrap,
-        "PEER_LEGACY": legacy,
-        "PEER_REBUILT": rebuilt,
         "PEER_VERDICTS": verdicts,
         "PEER_PARTITIONS": str(prepared.load.partitions),
         "PEER_DATADIR": str(directory / "state"),

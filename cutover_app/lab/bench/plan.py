@@ -11,6 +11,7 @@ BYTES: Final = 480_000_000
 """Of all legacy messages of a load with large messages, about."""
 WORKER: Final = "worker"
 FLOOR: Final = "floor"
+JAVA_FLOOR: Final = "floor in Java"
 PEER: Final = "peer"
 RECOVERY: Final = "recovery"
 DELAY: Final = "delay"
@@ -30,7 +31,7 @@ REFERENCE: Final = Load(name="reference", messages=600_000)
 class Step:
     """One program under one load.
 
-    `rung` is FLOOR, WORKER, RECOVERY, DELAY, PEER (named by `peer`), or of the ladder.
+    `rung` is FLOOR, JAVA_FLOOR, WORKER, RECOVERY, DELAY, PEER (named by `peer`), or of the ladder.
     """
 
     rung: str
@@ -124,7 +125,7 @@ def peers(messages: int, parts: Mapping[str, float]) -> list[Chapter]:
         if parts.get(step.peer, 1) < 1
     ]
     return [
-        Chapter(before, [Step(FLOOR), *(step for step in steps if parts.get(step.peer, 1) == 1)]),
+        Chapter(before, [Step(FLOOR), Step(JAVA_FLOOR), *(step for step in steps if parts.get(step.peer, 1) == 1)]),
         *slow,
         *(
             Chapter(load, [replace(step, name=f"{step.label}, rebuilt {LATE_S:g} s late")])

@@ -1,16 +1,17 @@
 """Carries out what the plan says, round by round, so that a machine that changes its speed does so to all alike."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cutover_app.lab.bench.delay import measure_delay
 from cutover_app.lab.bench.figures import Run, Rung
 from cutover_app.lab.bench.load import Prepared, new_cluster, prepare
-from cutover_app.lab.bench.peering import PEERS, measure_peer
-from cutover_app.lab.bench.plan import DELAY, FLOOR, PEER, RECOVERY, WORKER, Chapter, Step
+from cutover_app.lab.bench.peering import PEERS, java_program, measure_peer, sources
+from cutover_app.lab.bench.plan import DELAY, FLOOR, JAVA_FLOOR, PEER, RECOVERY, WORKER, Chapter, Step
 from cutover_app.lab.bench.recovery import measure_recovery
 from cutover_app.lab.bench.worker import measure
 from cutover_app.lab.cluster import Cluster
@@ -55,17 +56,22 @@ async def measure_step(prepared: Prepared, step: Step, name: str) -> Run:
         return await measure_peer(prepared, peer, name)
     if step.rung == FLOOR:
         legacy, rebuilt = prepared.topics
-        return _program("floor", "--broker", prepared.cluster.bootstrap, "--legacy", legacy, "--rebuilt", rebuilt)
+        return _ours("floor", "--broker", prepared.cluster.bootstrap, "--legacy", legacy, "--rebuilt", rebuilt)
+    if step.rung == JAVA_FLOOR:
+        return _program(java_program("JavaFloor"), env={**os.environ, **sources(prepared)})
     contract = prepared.contract(name, step.intake)
     env = environment(contract, prepared.cluster.bootstrap)
-    return _program("ladder", step.rung, "--messages", str(prepared.load.messages), env=env)
+    return _ours("ladder", step.rung, "--messages", str(prepared.load.messages), env=env)
 
 
-def _program(module: str, *words: str, env: dict[str, str] | None = None) -> Run:
-    """Run one of our programs that prints its figures as JSON."""
-    command = [sys.executable, "-m", f"cutover_app.lab.bench.{module}", *words]
+def _ours(module: str, *words: str, env: Mapping[str, str] | None = None) -> Run:
+    return _program([sys.executable, "-m", f"cutover_app.lab.bench.{module}", *words], env=env)
+
+
+def _program(command: Sequence[str], env: Mapping[str, str] | None) -> Run:
+    """Run a program that prints its figures as JSON."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=PROGRAM_TIMEOUT_S)
     if done.returncode:
-        raise LabError(f"{module} {' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
+        raise LabError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     said: dict[str, Any] = json.loads(done.stdout)
     return Run(**said)

@@ -1,13 +1,6 @@
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.time.Duration;
-import java.time.LocalDateTime;
-import java.time.ZoneOffset;
-import java.time.format.DateTimeFormatter;
-import java.util.Map;
 import java.util.Properties;
 import org.apache.kafka.common.errors.SerializationException;
 import org.apache.kafka.common.serialization.Serde;
@@ -21,13 +14,9 @@ import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.StreamJoined;
 
-/** Kafka Streams: an outer join of the two topics in a window. The task is that of job.py. */
+/** Kafka Streams: an outer join of the two topics in a window. What it does with a message is in Task.java. */
 public final class StreamsPeer {
-  private static final ObjectMapper JSON = new ObjectMapper();
   private static final Duration WAIT = Duration.ofSeconds(10);
-  private static final Map<String, String> STATUSES =
-      Map.of("P", "PAID", "R", "READY", "S", "SHIPPED", "D", "DELIVERED", "C", "CANCELLED");
-  private static final DateTimeFormatter LEGACY_TIME = DateTimeFormatter.ofPattern("yyyyMMddHHmmss");
 
   private StreamsPeer() {}
 
@@ -35,50 +24,18 @@ public final class StreamsPeer {
     return Serdes.serdeFrom(
         (topic, value) -> {
           try {
-            return value == null ? null : JSON.writeValueAsBytes(value);
+            return value == null ? null : Task.JSON.writeValueAsBytes(value);
           } catch (IOException error) {
             throw new SerializationException(error);
           }
         },
         (topic, data) -> {
           try {
-            return data == null ? null : JSON.readTree(data);
+            return data == null ? null : Task.JSON.readTree(data);
           } catch (IOException error) {
             throw new SerializationException(error);
           }
         });
-  }
-
-  private static JsonNode rebuild(JsonNode legacy) {
-    ObjectNode made = JSON.createObjectNode();
-    made.put("schema_version", 2);
-    made.put("order_id", legacy.get("ordId").asText());
-    made.set("revision", legacy.get("rev"));
-    made.put("status", STATUSES.get(legacy.get("st").asText()));
-    LocalDateTime created = LocalDateTime.parse(legacy.get("regDt").asText(), LEGACY_TIME);
-    made.put("created_at", DateTimeFormatter.ISO_OFFSET_DATE_TIME.format(created.atOffset(ZoneOffset.ofHours(9))));
-    ObjectNode customer = made.putObject("customer");
-    customer.set("name", legacy.get("custNm"));
-    customer.set("phone", legacy.get("telNo"));
-    ArrayNode lines = made.putArray("lines");
-    for (JsonNode item : legacy.get("items")) {
-      ObjectNode line = lines.addObject();
-      line.set("sku", item.get("sku"));
-      line.set("quantity", item.get("qty"));
-      line.set("unit_price", item.get("price"));
-    }
-    made.put("total", Double.parseDouble(legacy.get("total").asText()));
-    made.set("note", legacy.get("memo"));
-    if (legacy.has("addr")) {
-      made.set("shipping", legacy.get("addr"));
-      made.set("channel", legacy.get("chnl"));
-    }
-    return made;
-  }
-
-  private static JsonNode observe(JsonNode message) {
-    ((ObjectNode) message).remove("trace_id");
-    return message;
   }
 
   private static String judge(JsonNode expected, JsonNode actual) {
@@ -88,7 +45,7 @@ public final class StreamsPeer {
     if (expected == null) {
       return verdict("unknown", actual);
     }
-    return expected.equals(actual) ? "" : verdict("mismatch", expected);
+    return Task.same(expected, actual) ? "" : verdict("mismatch", expected);
   }
 
   private static String verdict(String outcome, JsonNode message) {
@@ -108,9 +65,9 @@ public final class StreamsPeer {
     StreamsBuilder builder = new StreamsBuilder();
     Consumed<String, JsonNode> read = Consumed.with(Serdes.String(), json());
     KStream<String, JsonNode> expected =
-        builder.stream(System.getenv("PEER_LEGACY"), read).mapValues(StreamsPeer::rebuild);
+        builder.stream(System.getenv("PEER_LEGACY"), read).mapValues(Task::rebuild);
     KStream<String, JsonNode> actual =
-        builder.stream(System.getenv("PEER_REBUILT"), read).mapValues(StreamsPeer::observe);
+        builder.stream(System.getenv("PEER_REBUILT"), read).mapValues(Task::observe);
     expected
         .outerJoin(
             actual,
