@@ -424,9 +424,14 @@ class Judge:
 
     def _is_due(self, row: KeyRow) -> bool:
         """Tell whether anything can be said about a key of which only one side is known."""
-        if any(record.closed_at != OPEN for record in row.expected + row.actual):
-            return True
-        return any(is_given_up(self.books, REBUILT, record) for record in row.actual)
+        # Nearly every message comes by here once, before its partner does: two loops cost half of what `any` does.
+        for record in row.expected:
+            if record.closed_at != OPEN:
+                return True
+        for record in row.actual:  # noqa: SIM110 - see above
+            if record.closed_at != OPEN or is_given_up(self.books, REBUILT, record):
+                return True
+        return False
 
     def _settle_equal(self, expected: Rec, actual: Rec) -> None:
         """The common case: one pair, equal, nothing published before."""
