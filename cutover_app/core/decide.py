@@ -235,6 +235,18 @@ def is_given_up(books: Books, side: int, record: Rec) -> bool:
     return side == REBUILT and books.due_ms[REBUILT] < record.judge_ms <= books.due_ms[UNPROVEN]
 
 
+def stands(books: Books, row: KeyRow) -> bool:
+    """Tell whether time changes nothing any more: one pair, said to differ, and nothing beside it to judge it by.
+
+    Decided again when it is closed, it would be read from disk and compared for nothing.
+    """
+    return (
+        len(row.expected) == len(row.actual) == 1
+        and any(said.outcome == MISMATCH for said in row.published)
+        and not (row.noted or row.order or books.edges)
+    )
+
+
 def _near_edge(terms: JudgeTerms, books: Books, side: int, record: Rec) -> bool:
     """Tell whether a lost range of the other side may hold the partner of a record."""
     opposite, stamp, width = other(side), record.timestamp, terms.edge_ms

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 
 from cutover_app.core.books import BOOKS_KEY, Books
 from cutover_app.core.cache import Store
-from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, tally_of
+from cutover_app.core.decide import CROWDED_NOTE, Decision, JudgeTerms, decide, is_given_up, stands, tally_of
 from cutover_app.core.foreign import CHANGED, ForeignRulesError
 from cutover_app.core.forgetting import Forgetting
 from cutover_app.core.forwarding import is_home
@@ -398,6 +398,8 @@ class Judge:
                     self._ordering.paired(row.order, key, [(expected, actual)])
                 return
         if not (row.expected and row.actual) and not self._is_due(row):
+            return
+        if stands(self.books, row):
             return
         self._decide_with_care(key, row)
 

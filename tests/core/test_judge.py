@@ -2,12 +2,12 @@
 
 import pytest
 
-from cutover_app.core.frames import LEGACY, REBUILT, UNDECODABLE, UNKEYED, Edge, FrameError, Records
+from cutover_app.core.frames import LEGACY, REBUILT, UNDECODABLE, UNKEYED, Edge, Entry, FrameError, Records
 from cutover_app.core.judge import Judge
 from cutover_app.core.limits import TURN_KEYS
 from cutover_app.core.memory import MemoryStore
 from cutover_app.core.state import PENDING
-from cutover_app.core.verdicts import decode_verdict, encode_verdict
+from cutover_app.core.verdicts import Finding, decode_verdict, encode_verdict
 from tests.core.history import REMEMBER_MS, RULES, Log, entry, letters_apart, passed, source
 
 
@@ -112,6 +112,32 @@ def test_a_unique_key_is_judged_at_once() -> None:
     log.rebuilt(entry(5, "a=12"))
 
     assert {"L0": "mismatch"} == log.outcomes()
+
+
+def test_a_pair_that_differs_is_compared_once() -> None:
+    """To close it changes nothing, and reads nothing; what comes after all is judged all the same."""
+    compared = []
+
+    def differ(expected: Entry, actual: Entry) -> tuple[Finding, ...]:
+        compared.append((expected.offset, actual.offset))
+        return letters_apart(expected, actual)
+
+    log = Log(unique=True, diff=differ)
+    log.legacy(entry(0, "a=11"))
+    log.rebuilt(entry(0, "a=12"))
+
+    assert {"L0": "mismatch"} == log.outcomes()
+
+    log.pass_time(10)
+
+    assert {"L0": "mismatch"} == log.outcomes()
+    assert [(0, 0)] == compared
+    assert [] == log.judge.balance()
+
+    log.rebuilt(entry(1, "a=11"))
+    log.pass_time(10)
+
+    assert {"L0": "resolved", "R0": "unknown"} == log.outcomes()
 
 
 def test_a_better_partner_dissolves_a_pair() -> None:
