@@ -102,6 +102,8 @@ def cut(text: str) -> str:
     return text[: limits.SHOWN_CHARS_MAX - 1] + "…"
 
 
+_SCALARS: Final = frozenset({str, int, bool, type(None), Decimal})
+
 _TYPES: Final[Mapping[type, str]] = {
     dict: "object",
     list: "array",
@@ -256,6 +258,8 @@ class _Walk:
         masked: bool,
     ) -> None:
         for name in sorted(one.keys() | two.keys()):
+            if name in one and name in two and _is_same_scalar(one[name], two[name]):
+                continue  # most are the same, and need no path
             known = name in rules.named or not (masked or self.is_hidden(name))
             here = path + (render_step(name) if known else FIELDS.value)
             if name not in two:
@@ -269,8 +273,8 @@ class _Walk:
         inner = rules.of_items()
         shorter = min(len(one), len(two))
         for index in range(shorter):
-            here = f"{path}[{index}]"
-            self.values(one[index], two[index], inner, here, masked=masked)
+            if not _is_same_scalar(one[index], two[index]):
+                self.values(one[index], two[index], inner, f"{path}[{index}]", masked=masked)
         for index in range(shorter, len(one)):
             self.missing(one[index], inner, f"{path}[{index}]", masked=masked)
         for index in range(shorter, len(two)):
@@ -305,6 +309,12 @@ class _Walk:
             shown = "*" if hidden else _selected(value)
             parts.append("".join(map(render_step, path)).lstrip(".") + "=" + shown)
         return f"[{','.join(parts)}]"
+
+
+def _is_same_scalar(one: Value, two: Value) -> bool:
+    """Tell whether two values are one scalar, of which there is nothing to say under any rule."""
+    kind = type(one)
+    return kind is type(two) and kind in _SCALARS and bool(one == two)
 
 
 def _selected(value: Value) -> str:
