@@ -25,6 +25,7 @@ from cutover_app.kafka.settings import Broker
 from cutover_app.runtime.app import COMMIT_SECONDS, REVOKE_SECONDS
 from cutover_app.runtime.consuming import (
     FETCH_BYTES_MAX,
+    FETCH_BYTES_MIN,
     FETCH_PARTITION_BYTES,
     FETCH_WAIT_MS,
     GO_ON_SECONDS,
@@ -115,6 +116,7 @@ class DirectReader(Service, ConsumerRebalanceListener):  # type: ignore[misc] # 
             enable_auto_commit=False,
             # Positions are always set by us; a jump that aiokafka makes is found by the check of continuity.
             auto_offset_reset="earliest",
+            fetch_min_bytes=FETCH_BYTES_MIN,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=FETCH_PARTITION_BYTES,

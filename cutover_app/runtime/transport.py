@@ -30,6 +30,7 @@ from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.consuming import (
     CHUNK_RECORDS_MAX,
     FETCH_BYTES_MAX,
+    FETCH_BYTES_MIN,
     FETCH_WAIT_MS,
     GO_ON_SECONDS,
     MOVED_SECONDS,
@@ -66,6 +67,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust offers no settings for these; aiokafka reads them when the consumer starts.
         consumer._isolation_level = "read_committed"
+        consumer._fetch_min_bytes = FETCH_BYTES_MIN
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._fetch_max_bytes = FETCH_BYTES_MAX
         consumer.commit = _ending(consumer.commit)

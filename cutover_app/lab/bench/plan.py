@@ -22,7 +22,9 @@ LATE_PAIRS: Final = 50_000
 LIVE_RATE: Final = 1_000.0
 """Messages of a side per second, where they are published live."""
 LATE_S: Final = 15.0
-"""By so much the rebuilt side is late where peers read what is published live."""
+"""By so much the rebuilt side is late where peers read what is published live: longer than anybody waits for it."""
+PATIENT: Final = "30s"
+"""The grace of a contract that allows for it."""
 
 REFERENCE: Final = Load(name="reference", messages=600_000)
 
@@ -131,6 +133,7 @@ def peers(messages: int, parts: Mapping[str, float]) -> list[Chapter]:
             Chapter(load, [replace(step, name=f"{step.label}, rebuilt {LATE_S:g} s late")])
             for load, step in zip(lates, steps, strict=True)
         ),
+        *_alone(f"grace {PATIENT}, rebuilt {LATE_S:g} s late", replace(late, name="late-patient", grace=PATIENT)),
     ]
 
 

@@ -22,8 +22,12 @@ COUNTS: Final = {
     "delay p99": "p99 s",
     "false": "false",
     "missed": "missed",
+    "taken back": "back",
 }
 """What runs may count, and how it is called in the table; the first three are per message, the delay is in seconds."""
+
+WHOLE: Final = {"false", "missed", "taken back"}
+"""Counts of verdicts; `taken back` are those that were true when they were said, and are resolved."""
 
 
 def environment() -> dict[str, Any]:
@@ -86,4 +90,4 @@ def _count(rung: Rung, name: str) -> str:
     value = rung.count(name)
     if value is None:
         return ""
-    return f"{value:.0f}" if name in {"false", "missed"} else f"{value:.2f}"
+    return f"{value:.0f}" if name in WHOLE else f"{value:.2f}"

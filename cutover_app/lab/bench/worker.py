@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cutover_app.core.rows import TABLES
+from cutover_app.core.verdicts import RESOLVED
 from cutover_app.kafka.topics import changelog_of
 from cutover_app.lab.bench.figures import Mark, Run, window
 from cutover_app.lab.bench.load import PASSWORD, PASSWORD_ENV, Prepared
@@ -107,6 +108,7 @@ async def _run(prepared: Prepared, subject: Subject, watch: Watch, meter: Meter)
         "changelog rows": sum(changelogs.values()) / accepted,
         "false": len(found.false),
         "missed": len(found.not_found),
+        "taken back": sum(verdict.outcome == RESOLVED for verdict in verdicts.values()),
     }
     return Run(
         after - before,
