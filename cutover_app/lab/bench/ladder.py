@@ -49,6 +49,7 @@ from cutover_app.runtime.checkpoint import Checkpointer
 from cutover_app.runtime.chunks import Chunk
 from cutover_app.runtime.consuming import (
     FETCH_BYTES_MAX,
+    FETCH_BYTES_MIN,
     FETCH_PARTITION_BYTES,
     FETCH_WAIT_MS,
     POLL_SECONDS,
@@ -80,6 +81,7 @@ class Topics:
             **self._broker.client("bench"),
             isolation_level="read_committed",
             auto_offset_reset="earliest",
+            fetch_min_bytes=FETCH_BYTES_MIN,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=FETCH_PARTITION_BYTES,
