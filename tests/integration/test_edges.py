@@ -25,6 +25,7 @@ from cutover_app.kafka.topics import app_id_of
 from cutover_app.lab.cluster import Cluster
 from cutover_app.lab.topics import add_partitions, create_anew, create_topics, delete_records
 from cutover_app.lab.verify import Findings
+from cutover_app.runtime.consuming import FETCH_WAIT_MS
 from tests.integration.helpers import QUIET_S
 from tests.integration.life import Life, at, living
 
@@ -157,6 +158,7 @@ def test_a_source_that_does_not_stay_as_it_was(kafka: Cluster, tmp_path: Path) -
             await life.quiet()
 
             os.kill(worker.process.pid, signal.SIGSTOP)
+            await asyncio.sleep(2 * FETCH_WAIT_MS / 1000)  # its last fetch must not be answered with them
             await life.both(range(70, 90))
             await delete_records(life.bootstrap, rebuilt, {0: 79})
             os.kill(worker.process.pid, signal.SIGCONT)
