@@ -28,7 +28,7 @@ FETCH_PARTITION_BYTES = 1024 * 1024
 FETCH_BYTES_MAX = 16 * 1024 * 1024
 #: The broker answers a fetch when it has so much, or after this long: one by one, messages cost many times as much.
 #: A longer poll would delay busy partitions.
-FETCH_BYTES_MIN = 64 * 1024
+FETCH_BYTES_MIN = 256 * 1024
 FETCH_WAIT_MS = 100
 #: How long the fetch loop waits for data before it looks again at what it may fetch.
 POLL_SECONDS = 0.1

@@ -31,6 +31,8 @@ from cutover_app.runtime.failpoints import failpoint
 from cutover_app.runtime.fatal import FatalError, die
 
 BATCH_BYTES = 512 * 1024
+#: A batch waits for more so long, unless it is full: sent one by one, live frames cost more than what is in them.
+LINGER_MS = 100
 #: Bytes that were taken from the source and not yet acknowledged by intake.
 FLIGHT_BYTES_MAX = 32 * 1024 * 1024
 DEADLINE_SECONDS = 30.0
@@ -100,6 +102,7 @@ class IntakeSender:
             enable_idempotence=True,
             compression_type=COMPRESSION,
             max_batch_size=BATCH_BYTES,
+            linger_ms=LINGER_MS,
             max_request_size=MESSAGE_BYTES_MAX,
         )
         try:
