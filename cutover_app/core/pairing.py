@@ -50,6 +50,8 @@ def pair(expected: Sequence[Rec], actual: Sequence[Rec], unique: bool, distance:
 
 
 def _pair_equal(pairing: Pairing, distance: Distance) -> None:
+    if len(pairing.expected) == len(pairing.actual) == 1 and pairing.expected[0].digest != pairing.actual[0].digest:
+        return  # one wrong message: of a wrong producer, nearly all
     groups: defaultdict[bytes, tuple[list[Rec], list[Rec]]] = defaultdict(lambda: ([], []))
     for side, records in enumerate((pairing.expected, pairing.actual)):
         for record in records:

@@ -5,8 +5,6 @@ back from it. Two exceptions: one equal pair in so many is compared in full befo
 differ that a tolerance covers, one payload of the digest stays, to be compared again.
 """
 
-from collections.abc import Callable
-from functools import cache, partial
 from typing import Final
 
 from cutover_app.core.decide import Decision, JudgeTerms, Load
@@ -55,9 +53,9 @@ class Payloads:
         equal = {record.position for pair in decision.pairs if pair.equal for record in (pair.expected, pair.actual)}
         records = [(side, record) for side in (LEGACY, REBUILT) for record in row.of(side)]
         lost = [each for each in records if each[1].position not in equal and not each[1].stored]
-        copies = cache(partial(_copies, row))
+        copies = _copies(row) if lost else {}
         for side, record in lost:
-            payload = _kept(self._find(copies, side, record), record)
+            payload = _kept(self._find(copies, record), record)
             self._rows.restore_payload(side, record.position, PendingRow(key, record.judge_ms, payload))
             record.stored = True
         needed = _compared_again(row) if self._tolerant else set()
@@ -77,7 +75,14 @@ class Payloads:
         A record without payload is compared with one of equal digest only, and none is read then: what differs under
         a tolerance keeps one (`_compared_again`).
         """
-        copies = cache(partial(_copies, row))
+        copies: _Copies | None = None
+
+        def payload(side: int, record: Rec) -> bytes | None:
+            nonlocal copies
+            if record.stored:
+                return self._rows.payload(side, record.position)
+            copies = _copies(row) if copies is None else copies
+            return self._find(copies, record)
 
         def entry(side: int, record: Rec) -> Entry:
             return Entry(
@@ -88,17 +93,15 @@ class Payloads:
                 key[len(row.order) :],
                 record.digest,
                 record.raw,
-                self._find(copies, side, record) or b"",
+                payload(side, record) or b"",
                 record.beside,
             )
 
         return entry
 
-    def _find(self, copies: Callable[[], _Copies], side: int, record: Rec) -> bytes | None:
-        """Return a record's payload; that of a record of equal digest is the same, whichever side it is of."""
-        if record.stored:
-            return self._rows.payload(side, record.position)
-        copy = copies().get(record.digest)
+    def _find(self, copies: _Copies, record: Rec) -> bytes | None:
+        """Return the payload of a record that has none: that of one of equal digest, whichever side it is of."""
+        copy = copies.get(record.digest)
         return self._rows.payload(copy[0], copy[1].position) if copy is not None else None
 
 

@@ -402,7 +402,8 @@ def hidden_texts(value: Value, rules: Rules) -> tuple[str, ...]:
     if rules.sensitive:
         return texts_in(value)
     if type(value) is dict:
-        return tuple(text for name, each in value.items() for text in hidden_texts(each, rules.of(name)))
+        below = ((each, rules.of(name)) for name, each in value.items())
+        return tuple(text for each, inner in below if inner.covers for text in hidden_texts(each, inner))
     if type(value) is list:
         inner = rules.of_items()
         return tuple(text for each in value for text in hidden_texts(each, inner))
