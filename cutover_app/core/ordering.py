@@ -51,6 +51,13 @@ def _overtaken_in(lane: list[Passage]) -> Iterator[int]:
             lowest_here = each.rebuilt
 
 
+def _by_key(passages: Iterable[Passage]) -> dict[bytes, list[Passage]]:
+    found: dict[bytes, list[Passage]] = {}
+    for each in passages:
+        found.setdefault(each.key, []).append(each)
+    return found
+
+
 def passage(key: bytes, expected: Rec, actual: Rec) -> Passage:
     """Return a pair as order sees it."""
     return Passage(key, expected.position, (expected.source, actual.source), expected.offset, actual.offset)
@@ -74,6 +81,8 @@ class Ordering:
         self._records_max = records_max
         self._rows = rows
         self._touched: dict[bytes, None] = {}
+        self._by_key: dict[bytes, dict[bytes, list[Passage]]] = {}
+        """Passages by key, of the order keys that were looked at since order was judged: a key may have one of many."""
 
     def row(self, order: bytes) -> OrderRow | None:
         """Return the row of an order key, from the store if need be."""
@@ -120,20 +129,27 @@ class Ordering:
         row = self.row(order)
         if row is None or row.noted & CROWDED:
             return
-        flagged = {each.position: each.overtaken for each in row.passages if each.key == key}
+        if order not in self._by_key:
+            self._by_key[order] = _by_key(row.passages)
+        known = self._by_key[order]
+        before = known.get(key, [])
+        flagged = {each.position: each.overtaken for each in before}
         now = [passage(key, expected, actual) for expected, actual in pairs]
         for each in now:
             each.overtaken = flagged.get(each.position, False)
-        before = [each for each in row.passages if each.key == key]
         if now == before:
             return
-        row.passages = [each for each in row.passages if each.key != key] + now
+        if before:
+            row.passages = [each for each in row.passages if each.key != key]
+        row.passages += now
+        known[key] = now
         self._touched[order] = None
         self._rows.orders.changed((order_row_key(order),))
 
     def settle(self) -> Iterator[bytes]:
         """Judge the order where pairs have changed; yield the keys that have to be decided again."""
         touched, self._touched = self._touched, {}
+        self._by_key = {}
         for order in touched:
             row = self.row(order)
             if row is None:
@@ -157,6 +173,7 @@ class Ordering:
     def forget(self, order: bytes) -> None:
         """Drop an order row; its key rows are dropped by whoever asks."""
         self._touched.pop(order, None)
+        self._by_key.pop(order, None)
         self._rows.orders.drop(order_row_key(order))
 
 

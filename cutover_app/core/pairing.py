@@ -60,7 +60,8 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
         if len({record.beside for record in expected + actual}) == 1:
             pairing.equal.extend(zip(expected, actual, strict=False))
         else:
-            fits = _alike(expected, actual, distance)
+            only_two = len(expected) == len(actual) == 1  # nearly all, where paths are sealed
+            fits = (_fitting if only_two else _alike)((expected, actual), distance)
             fits += _leaking(expected, actual, fits)
             pairing.equal.extend(fits)
             both = len(expected), len(actual)
@@ -68,7 +69,7 @@ def _pair_equal(pairing: Pairing, distance: Distance) -> None:
     _take_out(pairing, pairing.equal)
 
 
-def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[tuple[Rec, Rec]]:
+def _alike(sides: tuple[list[Rec], list[Rec]], distance: Distance) -> list[tuple[Rec, Rec]]:
     """Pair records of one digest whose values under a tolerance differ, as many as fit.
 
     Two that fit could be kept apart by a choice that looks no further than the next record; of very many that takes too
@@ -76,11 +77,12 @@ def _alike(expected: list[Rec], actual: list[Rec], distance: Distance) -> list[t
     shift all that come after it, unless that makes fewer pairs, or crosses some, or pairs more with what was published
     before them: who rounds says what other messages say, too.
     """
+    expected, actual = sides
     fit = _fitting if len(expected) + len(actual) > CLOSEST_MAX else _most
-    plain = fit((expected, actual), distance)
-    same = [both for sides in _by_content(expected, actual) for both in _fitting(sides, distance)]
+    plain = fit(sides, distance)
+    same = [both for group in _by_content(expected, actual) for both in _fitting(group, distance)]
     taken = {record.position for both in same for record in both}
-    rest = [[each for each in side if each.position not in taken] for side in (expected, actual)]
+    rest = [[each for each in side if each.position not in taken] for side in sides]
     of_expected = {record.position: place for place, record in enumerate(expected)}
     alike = sorted(same + fit(rest, distance), key=lambda both: of_expected[both[0].position])
     good = len(alike), not _is_crossed(alike), -_early(alike)

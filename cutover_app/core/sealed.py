@@ -205,7 +205,7 @@ class _Search:
             self._add(place, self._show.mask(value), _note(form))
 
     def _why_digest(self, value: str, form: str) -> str:
-        data = sealing.decoded(value) if form == sealing.ANY else sealing.from_hex(value)
+        data = sealing.from_base64(value) if form == sealing.ANY else sealing.from_hex(value)
         name = self._digests.name_of(data) if data else ""
         return f"a digest of the value ({name}), which is no encryption" if name else ""
 

@@ -34,8 +34,9 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from cutover_app.core.limits import SEALED_BYTES_LOOKED_AT, SEALED_BYTES_MIN
@@ -152,6 +153,18 @@ def decoded(text: str) -> bytes | None:
 
     Hexadecimal text, identifiers and words run together are none either, though their characters are.
     """
+    data = from_base64(text)
+    if data is None:
+        return None
+    looked_at = text.rstrip("=").replace("-", "+").replace("_", "/")[:SEALED_BYTES_LOOKED_AT]
+    pairs = [*map("".join, pairwise(looked_at))]  # made once: it costs more than looking them up
+    if any(model(pairs) >= bits for model, bits in _PAIR_MODELS) or any(only(looked_at) >= GAIN_BITS for only in _ONLY):
+        return None
+    return data
+
+
+def from_base64(text: str) -> bytes | None:
+    """Return the bytes of a base64 text of either alphabet, unless it might be hexadecimal; None where it is none."""
     if not _BASE64.fullmatch(text) or _HEX_LIKE.fullmatch(text):
         return None
     bare = text.rstrip("=")
@@ -164,8 +177,7 @@ def decoded(text: str) -> bytes | None:
         return None
     if binascii.b2a_base64(data, newline=False).rstrip(b"=").decode() != standard:
         return None
-    looked_at = standard[:SEALED_BYTES_LOOKED_AT]
-    return None if any(model(looked_at) >= bits for model, bits in _TEXT_MODELS) else data
+    return data
 
 
 # --------------------------------------------------------------------------------------------------
@@ -240,8 +252,8 @@ def _kind(char: str) -> str:
 _CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
-def _words(following: _Next) -> Callable[[str], float]:
-    """Return the model of a text in which kinds of characters follow on each other like that."""
+def _words(following: _Next) -> Callable[[Iterable[str]], float]:
+    """Return the model of a text, by its pairs, in which kinds of characters follow on each other like that."""
     gains: dict[str, float] = {}
     for before in _CHARACTERS:
         for kind, share in zip(_KINDS, following[_kind(before)], strict=True):
@@ -253,7 +265,7 @@ def _words(following: _Next) -> Callable[[str], float]:
             for each, weight in zip(members, weights, strict=True):
                 gains[before + each] = 6 + math.log2(share * weight / sum(weights))
 
-    return lambda text: sum(map(gains.__getitem__, map("".join, pairwise(text))))
+    return lambda pairs: sum(map(gains.__getitem__, pairs))
 
 
 def _only(characters: str) -> Callable[[str], float]:
@@ -266,23 +278,26 @@ def _only(characters: str) -> Callable[[str], float]:
 _LOWER: Final = "abcdefghijklmnopqrstuvwxyz"
 _DIGITS: Final = "0123456789"
 
-_TEXT_MODELS: Final[tuple[tuple[Callable[[str], float], float], ...]] = (
+_PAIR_MODELS: Final = (
     (_words(_IDENTIFIER), GAIN_BITS),
     (_words(_NAMES), NAMES_GAIN_BITS),
     (_words(_CONSTANT), GAIN_BITS),
-    (_only(_LOWER + _DIGITS + "+"), GAIN_BITS),  # slugs; `+` is the `-` of the other alphabet
-    (_only(_LOWER.upper() + "234567"), GAIN_BITS),  # base32
 )
+_ONLY: Final = (
+    _only(_LOWER + _DIGITS + "+"),  # slugs; `+` is the `-` of the other alphabet
+    _only(_LOWER.upper() + "234567"),  # base32
+)
+
+
+_SEEN: Final = (0.0, *accumulate(math.log2(seen + _ALPHA) for seen in range(SEALED_BYTES_LOOKED_AT)))
+"""What a byte that occurs so many times costs in all of its places, and the same of the places of all bytes."""
+_PLACES: Final = (0.0, *accumulate(math.log2(place + 256 * _ALPHA) for place in range(SEALED_BYTES_LOOKED_AT)))
 
 
 def _repeats(data: bytes) -> float:
     """Return the bits that bytes which occur again save: the entropy of the value, measured while reading it."""
-    seen = [0] * 256
-    gain = 0.0
-    for place, byte in enumerate(data):
-        gain += 8 + math.log2((seen[byte] + _ALPHA) / (place + 256 * _ALPHA))
-        seen[byte] += 1
-    return gain
+    # Of the product over all places of (seen + a) / (place + 256 a) neither half depends on the order of the bytes.
+    return 8 * len(data) + sum(map(_SEEN.__getitem__, Counter(data).values())) - _PLACES[len(data)]
 
 
 def _table(*classes: tuple[bytes, float]) -> Callable[[bytes], float]:
@@ -316,34 +331,42 @@ _UTF8: Final = _pieces({
 })  # fmt: skip
 
 
+class _Characters(dict[str, float]):
+    """The probability, in bits, of a character of a text in UTF-8 that was read with `surrogateescape`."""
+
+    def __missing__(self, char: str) -> float:
+        code = ord(char)
+        if 0xAC00 <= code < 0xAC00 + 11172:
+            return _UTF8["hangul"]
+        return _UTF8["two" if code < 0x800 else "three" if code < 0x10000 else "four"]
+
+
+_OF_CHARACTER: Final = _Characters(
+    {chr(code): _UTF8["ascii" if code in _PRINTABLE else "other"] for code in range(0x80)}
+    | {chr(code): _UTF8["other"] for code in range(0xDC80, 0xDD00)}
+)
+
+
 def _utf8(data: bytes) -> float:
     """Text of any script in UTF-8; a byte that is none costs."""
     # A character that was cut off at the end is a few bytes that are none.
-    gain = 8.0 * len(data)
-    for char in data.decode("utf-8", "surrogateescape"):
-        code = ord(char)
-        if code < 0x80:
-            kind = "ascii" if code in _PRINTABLE else "other"
-        elif 0xDC80 <= code <= 0xDCFF:
-            kind = "other"
-        elif 0xAC00 <= code < 0xAC00 + 11172:
-            kind = "hangul"
-        else:
-            kind = "two" if code < 0x800 else "three" if code < 0x10000 else "four"
-        gain += _UTF8[kind]
-    return gain
+    return 8.0 * len(data) + sum(map(_OF_CHARACTER.__getitem__, data.decode("utf-8", "surrogateescape")))
 
 
 _EUC_KR: Final = _pieces({"ascii": (0.48, len(_PRINTABLE)), "hangul": (0.50, 25 * 94), "other": (0.02, 256)})
-_HANGUL_PAIR: Final = re.compile(rb"([\xb0-\xc8][\xa1-\xfe])|([\t\n\r\x20-\x7e])|[\x00-\xff]")
+_HANGUL_PAIR: Final = re.compile(rb"[\xb0-\xc8][\xa1-\xfe]")
 
 
 def _euc_kr(data: bytes) -> float:
     """Korean text in EUC-KR or CP949."""
-    gain = 8.0 * len(data)
-    for found in _HANGUL_PAIR.finditer(data):
-        gain += _EUC_KR["hangul" if found[1] else "ascii" if found[2] else "other"]
-    return gain
+    rest, hangul = _HANGUL_PAIR.subn(b"", data)
+    others = len(rest.translate(None, _PRINTABLE))
+    return (
+        8.0 * len(data)
+        + hangul * _EUC_KR["hangul"]
+        + (len(rest) - others) * _EUC_KR["ascii"]
+        + others * _EUC_KR["other"]
+    )
 
 
 _BYTE_MODELS: Final[tuple[Callable[[bytes], float], ...]] = (

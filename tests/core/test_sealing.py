@@ -76,13 +76,13 @@ def test_short_values_name_the_length() -> None:
 def test_models_are_probabilities() -> None:
     """What bounds the error: no model gives all continuations together more than one."""
     characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    for model, _ in sealing._TEXT_MODELS:
-        for before in "aBz9+":
+    for before in characters:
+        for model, _ in sealing._PAIR_MODELS:
             # The first character is free, so it must have no probability above chance.
-            total = sum(
-                2.0 ** (model(before + each) - model(before) - 6) for each in characters if model(before) > -1e9
-            )
-            assert total <= 1 + 1e-9
+            assert model([]) <= 0
+            assert sum(2.0 ** (model([before + each]) - 6) for each in characters) <= 1 + 1e-9
+    for only in sealing._ONLY:
+        assert sum(2.0 ** (only(each) - 6) for each in characters) <= 1 + 1e-9
     pairs = [bytes(pair) for pair in itertools.product(range(256), repeat=2)]
     for model in sealing._BYTE_MODELS:
         assert sum(2.0 ** (model(pair) - 16) for pair in pairs) <= 1 + 1e-9
