@@ -51,7 +51,7 @@ def _overtaken_in(lane: list[Passage]) -> Iterator[int]:
             lowest_here = each.rebuilt
 
 
-def _by_key(passages: Iterable[Passage]) -> dict[bytes, list[Passage]]:
+def _grouped(passages: Iterable[Passage]) -> dict[bytes, list[Passage]]:
     found: dict[bytes, list[Passage]] = {}
     for each in passages:
         found.setdefault(each.key, []).append(each)
@@ -130,7 +130,7 @@ class Ordering:
         if row is None or row.noted & CROWDED:
             return
         if order not in self._by_key:
-            self._by_key[order] = _by_key(row.passages)
+            self._by_key[order] = _grouped(row.passages)
         known = self._by_key[order]
         before = known.get(key, [])
         flagged = {each.position: each.overtaken for each in before}

@@ -156,7 +156,7 @@ def decoded(text: str) -> bytes | None:
     data = from_base64(text)
     if data is None:
         return None
-    looked_at = text.rstrip("=").replace("-", "+").replace("_", "/")[:SEALED_BYTES_LOOKED_AT]
+    looked_at = _standard(text)[:SEALED_BYTES_LOOKED_AT]
     pairs = [*map("".join, pairwise(looked_at))]  # made once: it costs more than looking them up
     if any(model(pairs) >= bits for model, bits in _PAIR_MODELS) or any(only(looked_at) >= GAIN_BITS for only in _ONLY):
         return None
@@ -167,17 +167,21 @@ def from_base64(text: str) -> bytes | None:
     """Return the bytes of a base64 text of either alphabet, unless it might be hexadecimal; None where it is none."""
     if not _BASE64.fullmatch(text) or _HEX_LIKE.fullmatch(text):
         return None
-    bare = text.rstrip("=")
-    if text != bare and len(text) % 4:
+    if text.endswith("=") and len(text) % 4:
         return None
-    standard = bare.replace("-", "+").replace("_", "/")
+    standard = _standard(text)
     try:
-        data = binascii.a2b_base64(standard + "=" * (-len(bare) % 4))
+        data = binascii.a2b_base64(standard + "=" * (-len(standard) % 4))
     except binascii.Error:
         return None
     if binascii.b2a_base64(data, newline=False).rstrip(b"=").decode() != standard:
         return None
     return data
+
+
+def _standard(text: str) -> str:
+    """Return a base64 text in the standard alphabet and without padding."""
+    return text.rstrip("=").replace("-", "+").replace("_", "/")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -387,7 +391,7 @@ def _is_envelope(value: str) -> bool:
 
 def _bytes_of(text: str) -> bytes:
     """Return what a base64 text stands for; nothing where it is none."""
-    bare = text.replace("\r", "").replace("\n", "").rstrip("=").replace("-", "+").replace("_", "/")
+    bare = _standard(text.replace("\r", "").replace("\n", ""))
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError):
